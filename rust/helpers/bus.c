@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/module.h>
+#include <linux/nospec.h>
+#include <linux/printk.h>
+#include <linux/ratelimit.h>
+#include <linux/rcupdate.h>
+#include <linux/workqueue.h>
+#include <net/netlink.h>
+
+#include "helpers.h"
+
+bool rvdpa_module_get(struct module *module)
+{
+	return try_module_get(module);
+}
+
+void rvdpa_module_put(struct module *module)
+{
+	module_put(module);
+}
+
+/*
+ * Waits until each task that runs, or was preempted in, the last instructions after
+ * module_put() has left them: only then may the module's text go.
+ */
+void rvdpa_wait_for_text(void)
+{
+	synchronize_rcu_tasks();
+}
+
+struct workqueue_struct *rvdpa_alloc_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0,
+			       name);
+}
+
+/* One budget for all lines that a driver can provoke. */
+bool rvdpa_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&limit);
+}
+
+u16 rvdpa_index_nospec(u16 index, u32 size)
+{
+	return array_index_nospec(index, size);
+}
+
+void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg)
+{
+	if (extack)
+		extack->_msg = msg;
+}
+
+int rvdpa_nla_put_u64(struct sk_buff *skb, int attr, u64 value, int pad)
+{
+	return nla_put_u64_64bit(skb, attr, value, pad);
+}
+
+int rvdpa_nla_put_string(struct sk_buff *skb, int attr, const char *value)
+{
+	return nla_put_string(skb, attr, value);
+}
+
+u16 rvdpa_vq_state_split_get(const struct vdpa_vq_state *state)
+{
+	return state->split.avail_index;
+}
+
+void rvdpa_vq_state_split_set(struct vdpa_vq_state *state, u16 avail_index)
+{
+	state->split.avail_index = avail_index;
+}
+
+/* Bits 0 to 15: available counter and index; bits 16 to 31: used counter and index. */
+u32 rvdpa_vq_state_packed_get(const struct vdpa_vq_state *state)
+{
+	const struct vdpa_vq_state_packed *p = &state->packed;
+
+	return p->last_avail_idx | (u32)p->last_avail_counter << 15 |
+	       (u32)p->last_used_idx << 16 | (u32)p->last_used_counter << 31;
+}
+
+void rvdpa_vq_state_packed_set(struct vdpa_vq_state *state, u32 packed)
+{
+	struct vdpa_vq_state_packed *p = &state->packed;
+
+	p->last_avail_idx = packed & 0x7fff;
+	p->last_avail_counter = packed >> 15 & 1;
+	p->last_used_idx = packed >> 16 & 0x7fff;
+	p->last_used_counter = packed >> 31;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C shims for what Rust cannot call: inline functions, macros and bit-fields.
+ * Each does one thing; what it may be called from is said here, why it is sound
+ * is said where Rust calls it.
+ */
+#ifndef RVDPA_HELPERS_H
+#define RVDPA_HELPERS_H
+
+#include <linux/mm_types.h>
+#include <linux/spinlock_types.h>
+#include <linux/types.h>
+#include <linux/vdpa.h>
+
+/* lock.c: spin locks that also keep softirqs, or interrupts, away. */
+void rvdpa_spin_lock_bh(spinlock_t *lock);
+bool rvdpa_spin_trylock_bh(spinlock_t *lock);
+void rvdpa_spin_unlock_bh(spinlock_t *lock);
+unsigned long rvdpa_spin_lock_irqsave(spinlock_t *lock);
+bool rvdpa_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
+void rvdpa_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+void rvdpa_assert_spin_locked(spinlock_t *lock);
+void rvdpa_spin_barrier(spinlock_t *lock);
+
+/* memory.c: pages that the device holds, and memory of a client. */
+void *rvdpa_pages_get(phys_addr_t pa, u64 size);
+void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty);
+void *rvdpa_identity(phys_addr_t pa, size_t len);
+phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);
+void *rvdpa_virt(phys_addr_t pa);
+void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);
+void rvdpa_ring_free(void *vaddr, size_t size);
+bool rvdpa_user_read(void *to, unsigned long from, size_t len);
+bool rvdpa_user_write(unsigned long to, const void *from, size_t len);
+bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write);
+bool rvdpa_mm_use(struct mm_struct *mm);
+void rvdpa_mm_unuse(struct mm_struct *mm);
+
+/* bus.c: the vDPA bus, netlink and the module. */
+bool rvdpa_module_get(struct module *module);
+void rvdpa_module_put(struct module *module);
+void rvdpa_wait_for_text(void);
+struct workqueue_struct *rvdpa_alloc_workqueue(const char *name);
+bool rvdpa_ratelimit(void);
+u16 rvdpa_index_nospec(u16 index, u32 size);
+void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg);
+int rvdpa_nla_put_u64(struct sk_buff *skb, int attr, u64 value, int pad);
+int rvdpa_nla_put_string(struct sk_buff *skb, int attr, const char *value);
+u16 rvdpa_vq_state_split_get(const struct vdpa_vq_state *state);
+void rvdpa_vq_state_split_set(struct vdpa_vq_state *state, u16 avail_index);
+u32 rvdpa_vq_state_packed_get(const struct vdpa_vq_state *state);
+void rvdpa_vq_state_packed_set(struct vdpa_vq_state *state, u32 packed);
+
+#endif /* RVDPA_HELPERS_H */

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mmu_context.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/uaccess.h>
+
+#include "helpers.h"
+
+#ifndef CONFIG_64BIT
+#error "rvdpa_sim reaches pages through the direct map of a 64-bit kernel"
+#endif
+
+/*
+ * Takes a reference to each page of the range, all of which the caller has pinned,
+ * and returns where the kernel sees them: side by side in the direct map. NULL if
+ * a part of the range is not memory.
+ */
+void *rvdpa_pages_get(phys_addr_t pa, u64 size)
+{
+	unsigned long first = PHYS_PFN(pa);
+	unsigned long count = PHYS_PFN(offset_in_page(pa) + size + PAGE_SIZE - 1);
+	unsigned long i;
+
+	for (i = 0; i < count; i++)
+		if (!pfn_valid(first + i))
+			return NULL;
+	for (i = 0; i < count; i++)
+		get_page(pfn_to_page(first + i));
+	return phys_to_virt(pa);
+}
+
+/* Gives back what rvdpa_pages_get() took. May sleep if @dirty. */
+void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty)
+{
+	unsigned long first = PHYS_PFN(pa);
+	unsigned long count = PHYS_PFN(offset_in_page(pa) + size + PAGE_SIZE - 1);
+	unsigned long i;
+
+	for (i = 0; i < count; i++) {
+		struct page *page = pfn_to_page(first + i);
+
+		/* The device may have written after vhost-vdpa marked it. */
+		if (dirty)
+			set_page_dirty_lock(page);
+		put_page(page);
+	}
+}
+
+/* Where the kernel sees physical memory; NULL for what is not memory. */
+void *rvdpa_identity(phys_addr_t pa, size_t len)
+{
+	phys_addr_t last = pa + len - 1;
+
+	if (last < pa || !pfn_valid(PHYS_PFN(pa)) || !pfn_valid(PHYS_PFN(last)))
+		return NULL;
+	return phys_to_virt(pa);
+}
+
+phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset)
+{
+	return page_to_phys(page) + offset;
+}
+
+void *rvdpa_virt(phys_addr_t pa)
+{
+	return phys_to_virt(pa);
+}
+
+void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa)
+{
+	void *vaddr = alloc_pages_exact(size, gfp | __GFP_ZERO);
+
+	if (vaddr)
+		*pa = virt_to_phys(vaddr);
+	return vaddr;
+}
+
+void rvdpa_ring_free(void *vaddr, size_t size)
+{
+	free_pages_exact(vaddr, size);
+}
+
+/* Reads memory of the current mm, from any context; false if it is not resident. */
+bool rvdpa_user_read(void *to, unsigned long from, size_t len)
+{
+	unsigned long left;
+
+	if (!access_ok((void __user *)from, len))
+		return false;
+	pagefault_disable();
+	left = __copy_from_user_inatomic(to, (const void __user *)from, len);
+	pagefault_enable();
+	return !left;
+}
+
+/* Writes memory of the current mm, from any context; false if it is not resident. */
+bool rvdpa_user_write(unsigned long to, const void *from, size_t len)
+{
+	unsigned long left;
+
+	if (!access_ok((void __user *)to, len))
+		return false;
+	pagefault_disable();
+	left = __copy_to_user_inatomic((void __user *)to, from, len);
+	pagefault_enable();
+	return !left;
+}
+
+/* Makes memory of the current mm resident. May sleep. */
+bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write)
+{
+	if (!access_ok((void __user *)addr, len))
+		return false;
+	if (write)
+		return !fault_in_writeable((char __user *)addr, len);
+	return !fault_in_readable((const char __user *)addr, len);
+}
+
+/*
+ * Makes @mm the memory of this kernel thread. False where that is not possible: its
+ * last user is gone, this is no kernel thread in process context, or it uses another
+ * mm already.
+ */
+bool rvdpa_mm_use(struct mm_struct *mm)
+{
+	if (!in_task() || !(current->flags & PF_KTHREAD) || current->mm)
+		return false;
+	if (!mmget_not_zero(mm))
+		return false;
+	kthread_use_mm(mm);
+	return true;
+}
+
+void rvdpa_mm_unuse(struct mm_struct *mm)
+{
+	kthread_unuse_mm(mm);
+	mmput_async(mm);
+}

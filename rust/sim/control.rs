@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control queue.
+//!
+//! The driver spins for each answer, so its worker is its own and its commands are short.
+
+use super::{
+    memory::DeviceMemory,
+    queue::Vq,
+    shared::Shared,
+    worker::{
+        Failure,
+        Next,
+        Outcome,
+        Task, //
+    },
+};
+use crate::virtio::{
+    fault::QueueError,
+    features::Features,
+    net::{
+        control,
+        MacAddress, //
+    },
+    queue::Queue,
+};
+use kernel::prelude::*;
+
+/// How many commands are handled under the lock at a time.
+const BATCH: u32 = 16;
+
+/// Longer data than any command has.
+const DATA_MAX: usize = 16;
+
+/// The control virtqueue.
+pub(super) struct ControlQueue {
+    vq: Vq,
+    features: Features,
+}
+
+/// One command, as the driver wrote it.
+struct Command<'a> {
+    class: u8,
+    command: u8,
+    data: &'a [u8],
+}
+
+fn failure(error: QueueError) -> Failure {
+    Failure { slot: 0, error }
+}
+
+impl Task for ControlQueue {
+    const ROLES: &'static [&'static str] = &["control"];
+
+    fn vq(&mut self, slot: usize) -> Option<&mut Vq> {
+        (slot == 0).then_some(&mut self.vq)
+    }
+
+    fn run(&mut self, mem: &DeviceMemory<'_>, shared: &Shared) -> Outcome {
+        let mut commands = 0;
+        let mut raise = false;
+        let next = match self.batch(mem, shared, &mut commands, &mut raise) {
+            Ok(next) => next,
+            Err(error) => failure(error).next(self),
+        };
+        Outcome {
+            raise: [raise, false],
+            progress: commands > 0,
+            next,
+        }
+    }
+}
+
+impl ControlQueue {
+    /// Makes a control queue with room for a ring of `num_max` descriptors.
+    pub(super) fn new(num_max: u16) -> Result<Self> {
+        Ok(Self {
+            vq: Vq::new(num_max)?,
+            features: Features::NONE,
+        })
+    }
+
+    /// Sets the features that commands may rely on.
+    pub(super) fn set_features(&mut self, features: Features) {
+        self.features = features;
+    }
+
+    fn batch(
+        &mut self,
+        mem: &DeviceMemory<'_>,
+        shared: &Shared,
+        commands: &mut u32,
+        raise: &mut bool,
+    ) -> Result<Next, QueueError> {
+        if !self.vq.is_running() {
+            return Ok(Next::Sleep);
+        }
+        self.vq.ring.begin(mem)?;
+        self.vq.ring.suppress_kicks(mem)?;
+        let done = self.commands(mem, shared, commands);
+        *raise = self.vq.publish(mem)?;
+        if done? && !self.vq.ring.allow_kicks(mem)? {
+            return Ok(Next::Sleep);
+        }
+        Ok(Next::Continue)
+    }
+
+    /// Handles commands. Returns whether there are no more.
+    fn commands(
+        &mut self,
+        mem: &DeviceMemory<'_>,
+        shared: &Shared,
+        commands: &mut u32,
+    ) -> Result<bool, QueueError> {
+        while *commands < BATCH {
+            if !self.command(mem, shared)? {
+                return Ok(true);
+            }
+            *commands += 1;
+        }
+        Ok(false)
+    }
+
+    /// Handles one command. Returns whether there was one.
+    ///
+    /// If memory has to be brought in for the answer, the command is carried out again:
+    /// none of them minds.
+    fn command(&mut self, mem: &DeviceMemory<'_>, shared: &Shared) -> Result<bool, QueueError> {
+        let Some(head) = self.vq.ring.peek(mem)? else {
+            return Ok(false);
+        };
+        let mut reader = self.vq.ring.request(mem, &head)?;
+        let mut header = [0; control::HEADER_LEN];
+        let mut data = [0; DATA_MAX];
+        let whole = reader.read(&mut header)? == header.len();
+        let len = reader.read(&mut data)?;
+        let whole = whole && reader.is_done()?;
+        let mut writer = reader.into_writer()?;
+
+        let [class, command] = header;
+        let understood = match data.get(..len) {
+            Some(data) if whole => self.execute(
+                &Command {
+                    class,
+                    command,
+                    data,
+                },
+                shared,
+            ),
+            _ => false,
+        };
+        let ack = if understood { control::OK } else { control::ERR };
+        // A command without room for the answer is carried out, and has none.
+        writer.write(&[ack])?;
+        let written = writer.written();
+        self.vq.ring.complete(mem, head, written)?;
+
+        self.vq.counters.packets += 1;
+        self.vq.counters.bytes += (header.len() + len) as u64;
+        if !understood {
+            self.vq.counters.errors += 1;
+        }
+        Ok(true)
+    }
+
+    /// Carries out a command. Returns whether it could be.
+    fn execute(&self, command: &Command<'_>, shared: &Shared) -> bool {
+        match (command.class, command.command) {
+            (control::mac::CLASS, control::mac::ADDR_SET)
+                if self.features.contains(Features::NET_CTRL_MAC_ADDR) =>
+            {
+                self.set_mac(command.data, shared)
+            }
+            _ => false,
+        }
+    }
+
+    fn set_mac(&self, data: &[u8], shared: &Shared) -> bool {
+        match <[u8; 6]>::try_from(data).map(MacAddress) {
+            Ok(mac) if mac.is_unicast() => {
+                if mac != shared.mac() {
+                    shared.set_mac(mac);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}

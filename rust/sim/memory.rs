@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rings' memory: accesses through the IOMMU.
+//!
+//! The one place where `virtio` and `vdpa` meet.
+
+use crate::{
+    vdpa::iommu::{
+        self,
+        AccessFault,
+        CopyFault,
+        Permission,
+        Piece, //
+    },
+    virtio::memory::{
+        Access,
+        AccessError,
+        CopyError,
+        Memory,
+        Span, //
+    },
+};
+use kernel::sync::barrier::{
+    smp_mb,
+    Full,
+    Read,
+    Write, //
+};
+
+/// Memory as the holder of an attachment's lock sees it.
+pub(super) struct DeviceMemory<'a>(pub(super) iommu::Access<'a>);
+
+/// Memory that lies side by side.
+#[derive(Clone, Copy)]
+pub(super) struct DeviceSpan<'a>(Piece<'a>);
+
+fn error(fault: AccessFault) -> AccessError {
+    match fault {
+        AccessFault::Unmapped => AccessError::Unmapped,
+        AccessFault::Permission => AccessError::Permission,
+        AccessFault::NotPresent => AccessError::NotPresent,
+    }
+}
+
+/// What the IOMMU calls an access of the rings.
+pub(super) fn permission(access: Access) -> Permission {
+    match access {
+        Access::Read => Permission::Read,
+        Access::Write => Permission::Write,
+        Access::ReadWrite => Permission::ReadWrite,
+    }
+}
+
+impl Span for DeviceSpan<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), AccessError> {
+        self.0.read(offset, out).map_err(error)
+    }
+
+    #[inline]
+    fn write(&self, offset: usize, data: &[u8]) -> Result<(), AccessError> {
+        self.0.write(offset, data).map_err(error)
+    }
+}
+
+impl Memory for DeviceMemory<'_> {
+    type Span<'m>
+        = DeviceSpan<'m>
+    where
+        Self: 'm;
+    type Area = iommu::Area;
+
+    #[inline]
+    fn span(&self, iova: u64, len: u32, access: Access) -> Result<DeviceSpan<'_>, AccessError> {
+        self.0
+            .piece(iova, len as usize, permission(access))
+            .map(DeviceSpan)
+            .map_err(error)
+    }
+
+    #[inline]
+    fn copy(
+        source: (&DeviceSpan<'_>, usize),
+        destination: (&DeviceSpan<'_>, usize),
+        len: usize,
+    ) -> Result<(), CopyError> {
+        Piece::copy(
+            (&source.0 .0, source.1),
+            (&destination.0 .0, destination.1),
+            len,
+        )
+        .map_err(|fault| match fault {
+            CopyFault::Source(fault) => CopyError::Source(error(fault)),
+            CopyFault::Destination(fault) => CopyError::Destination(error(fault)),
+        })
+    }
+
+    #[inline]
+    fn resolve(
+        &self,
+        area: &mut iommu::Area,
+        iova: u64,
+        len: usize,
+        access: Access,
+    ) -> Result<(), AccessError> {
+        self.0
+            .resolve(area, iova, len, permission(access))
+            .map_err(error)
+    }
+
+    #[inline]
+    fn load_u16(&self, area: &iommu::Area, offset: usize) -> Result<u16, AccessError> {
+        self.0.load(area, offset).map(u16::from_le).map_err(error)
+    }
+
+    #[inline]
+    fn store_u16(&self, area: &iommu::Area, offset: usize, value: u16) -> Result<(), AccessError> {
+        self.0.store(area, offset, value.to_le()).map_err(error)
+    }
+
+    #[inline]
+    fn load_descriptor(
+        &self,
+        area: &iommu::Area,
+        offset: usize,
+    ) -> Result<[u8; 16], AccessError> {
+        self.0.load(area, offset).map_err(error)
+    }
+
+    #[inline]
+    fn store_used(
+        &self,
+        area: &iommu::Area,
+        offset: usize,
+        element: [u8; 8],
+    ) -> Result<(), AccessError> {
+        self.0.store(area, offset, element).map_err(error)
+    }
+
+    #[inline]
+    fn acquire(&self) {
+        smp_mb(Read);
+    }
+
+    #[inline]
+    fn release(&self) {
+        smp_mb(Write);
+    }
+
+    #[inline]
+    fn fence(&self) {
+        smp_mb(Full);
+    }
+}

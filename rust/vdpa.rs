@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vDPA bus.
+//!
+//! A vDPA device has virtqueues that a driver uses as the virtio specification says, while
+//! everything else (addresses, features, status, mappings) is set by the bus through
+//! operations of the device's parent. This module is for writing such parents.
+//!
+//! - [`Operations`] is what a device does, operation by operation.
+//! - [`Device<T>`] is a device that carries a `T`, which implements the operations.
+//! - [`ManagementDevice`] is where the user's `vdpa dev add` arrives; its [`Management`]
+//!   says what a new device consists of.
+//! - [`Callback`] is an interrupt, of a virtqueue or of the configuration.
+//! - [`iommu`] is the translation that a device without hardware for it needs, and
+//!   [`workqueue`] where its work can run.
+//!
+//! # Lifetimes
+//!
+//! The bus does not keep the parent's module loaded; this abstraction does. A
+//! [`ManagementDevice`] cannot go while one of its devices exists, because each holds a
+//! reference to the module.
+//!
+//! C header: [`include/linux/vdpa.h`](srctree/include/linux/vdpa.h)
+
+mod callback;
+mod device;
+pub mod iommu;
+mod lock;
+mod management;
+mod name;
+mod operations;
+mod stats;
+mod types;
+pub mod workqueue;
+
+pub use callback::Callback;
+pub use device::{
+    Device,
+    Interrupts,
+    NewDevice, //
+};
+pub use management::{
+    Attribute,
+    DeviceConfig,
+    Management,
+    ManagementDevice, //
+};
+pub use operations::Operations;
+pub use stats::{
+    ExtAck,
+    StatsWriter, //
+};
+pub use types::{
+    IovaRange,
+    MapTable,
+    MapToken,
+    NotificationArea,
+    PackedState,
+    ResetFlags,
+    VqAddress,
+    VqState, //
+};
+
+/// Whether a line about something that a driver did may go to the log now.
+///
+/// All such lines of the module share one budget, so that no driver can flood the log.
+pub fn may_log() -> bool {
+    // SAFETY: The function may be called in any context.
+    unsafe { crate::bindings::rvdpa_ratelimit() }
+}
+
+/// Fills `bytes` with random ones.
+pub fn random_bytes(bytes: &mut [u8]) {
+    // SAFETY: `bytes` is valid for writes of its length.
+    unsafe { kernel::bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
+/// `VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK`: virtqueues can be started after `DRIVER_OK`.
+pub const BACKEND_F_ENABLE_AFTER_DRIVER_OK: u64 =
+    1 << crate::bindings::VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK;

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A software IOMMU: what a vDPA device without translation hardware needs to reach the
+//! memory of its driver.
+//!
+//! An [`Iommu`] has address spaces, which `set_map`, `dma_map` and their like fill, and
+//! [`Attachment`]s, through which the device's workers reach memory. An attachment is a
+//! lock, the state that the lock protects, and an address space. Its guard gives both:
+//! the state, and [`Access`] to memory.
+//!
+//! # Rules
+//!
+//! 1. Nobody sleeps or faults while holding the lock of an attachment. Memory of a client
+//!    that is not resident makes an access fail with [`AccessFault::NotPresent`].
+//! 2. Whoever takes a mapping away takes and releases the lock of each attachment before
+//!    giving up the memory. When [`Iommu::unmap`] returns, no access to that memory is
+//!    under way.
+//! 3. Cached translations carry the number of the change after which they were found, and
+//!    are void after the next one.
+//!
+//! # Lock order
+//!
+//! 1. the lock of an attachment ([`SpinLockBh`](super::lock::SpinLockBh));
+//! 2. the mappings of an address space (interrupts off).
+//!
+//! Attachments of two devices may be locked at a time only by one who has made sure that
+//! nobody locks them the other way round.
+
+use crate::bindings;
+use kernel::{
+    mm::Mm,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        SpinLock, //
+    },
+};
+
+mod access;
+mod attachment;
+mod driver_memory;
+mod space;
+
+pub use access::{
+    Access,
+    AccessFault,
+    Area,
+    CopyFault,
+    Element,
+    Piece, //
+};
+pub use attachment::{
+    Attachment,
+    AttachmentGuard,
+    Context, //
+};
+pub(super) use driver_memory::MAP_OPS;
+
+use attachment::Attached;
+use space::{
+    AddressSpace,
+    HeldPages,
+    Place,
+    Translation, //
+};
+
+/// What the device may do with memory, or wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// The device reads.
+    Read,
+    /// The device writes.
+    Write,
+    /// The device reads and writes.
+    ReadWrite,
+}
+
+impl Permission {
+    /// Whether this permission is enough for `wanted`.
+    #[inline]
+    fn allows(self, wanted: Permission) -> bool {
+        self == Permission::ReadWrite || self == wanted
+    }
+
+    /// From the `VHOST_ACCESS_*` of vhost-vdpa's maps.
+    pub(super) fn from_vhost(perm: u32) -> Option<Self> {
+        match perm {
+            bindings::VHOST_ACCESS_RO => Some(Permission::Read),
+            bindings::VHOST_ACCESS_WO => Some(Permission::Write),
+            bindings::VHOST_ACCESS_RW => Some(Permission::ReadWrite),
+            _ => None,
+        }
+    }
+}
+
+/// How a virtio driver of this kernel (virtio-vdpa) maps its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverMemory {
+    /// The iova of memory is its physical address. Fast; the device can reach all memory
+    /// while such a driver uses it.
+    Identity,
+    /// Each mapping has iovas of its own, for as long as it lasts, and permits what the
+    /// driver said. Shows drivers that use memory they have not mapped.
+    Strict,
+}
+
+/// Numbers the changes of all IOMMUs, so that one number says which IOMMU, and when.
+static CHANGES: Atomic<u64> = Atomic::new(1);
+
+/// What the IOMMU and its attachments share.
+#[pin_data]
+struct Core {
+    spaces: KVec<Pin<KBox<AddressSpace>>>,
+    /// The latest change of a mapping.
+    stamp: Atomic<u64>,
+    driver_memory: DriverMemory,
+    /// Whether a driver has mapped memory by identity since the last detach.
+    identity: AtomicFlag,
+    use_va: bool,
+    /// The mm that addresses of VA mappings belong to.
+    #[pin]
+    mm: SpinLock<Option<ARef<Mm>>>,
+}
+
+impl Core {
+    fn space(&self, asid: u32) -> Result<&AddressSpace> {
+        self.spaces
+            .get(asid as usize)
+            .map(|space| &**space)
+            .ok_or(EINVAL)
+    }
+
+    /// Makes all cached translations void.
+    fn changed(&self) {
+        let stamp = CHANGES.fetch_add(1, Relaxed).wrapping_add(1);
+        // Pairs with the load after an attachment's lock was taken.
+        self.stamp.store(stamp, Release);
+    }
+}
+
+/// A physical range that vhost-vdpa wants to map.
+#[derive(Clone, Copy, Debug)]
+pub struct MapRequest {
+    /// First iova.
+    pub iova: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// What the device may do.
+    pub permission: Permission,
+    /// The physical address, or that in the client's mm if the device uses VA.
+    ///
+    /// Private, because whoever could choose it could make the device write anywhere.
+    pub(super) address: u64,
+}
+
+/// The translation of one device.
+pub struct Iommu {
+    core: Arc<Core>,
+    attachments: KVec<Arc<dyn Attached>>,
+}
+
+/// An [`Iommu`] to which attachments can still be added.
+pub struct IommuBuilder(Iommu);
+
+impl IommuBuilder {
+    /// Adds an attachment to address space 0, with the state that its lock protects.
+    pub fn attach<S: Send + Unpin + 'static>(&mut self, state: S) -> Result<Arc<Attachment<S>>> {
+        let attachment = Arc::pin_init(Attachment::new(self.0.core.clone(), state), GFP_KERNEL)?;
+        self.0.attachments.push(attachment.clone(), GFP_KERNEL)?;
+        Ok(attachment)
+    }
+
+    /// Ends the adding.
+    pub fn build(self) -> Result<Arc<Iommu>> {
+        Ok(Arc::new(self.0, GFP_KERNEL)?)
+    }
+}
+
+impl Iommu {
+    /// Makes an IOMMU with `spaces` empty address spaces.
+    ///
+    /// With `use_va`, maps give addresses in the mm that gets bound, else physical ones.
+    /// It must be the same as what the device is registered with.
+    pub fn builder(spaces: u32, use_va: bool, driver_memory: DriverMemory) -> Result<IommuBuilder> {
+        let mut all = KVec::with_capacity(spaces as usize, GFP_KERNEL)?;
+        for _ in 0..spaces {
+            all.push(KBox::pin_init(AddressSpace::new(), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let core = Arc::pin_init(
+            pin_init!(Core {
+                spaces: all,
+                stamp: Atomic::new(CHANGES.fetch_add(1, Relaxed).wrapping_add(1)),
+                driver_memory,
+                identity: AtomicFlag::new(false),
+                use_va,
+                mm <- new_spinlock!(None),
+            }),
+            GFP_KERNEL,
+        )?;
+        Ok(IommuBuilder(Iommu {
+            core,
+            attachments: KVec::new(),
+        }))
+    }
+
+    /// How many address spaces there are.
+    pub fn spaces(&self) -> u32 {
+        self.core.spaces.len() as u32
+    }
+
+    /// Whether maps give addresses in a client's mm.
+    pub fn uses_va(&self) -> bool {
+        self.core.use_va
+    }
+
+    /// Adds a mapping to address space `asid`, for `dma_map`.
+    ///
+    /// Never waits for the datapath. Fails with `EINVAL` (no such address space, empty or
+    /// overflowing range, not memory), `EEXIST` (overlaps another mapping), `ENOMEM`.
+    pub fn map(&self, asid: u32, request: &MapRequest) -> Result {
+        let space = self.core.space(asid)?;
+        let MapRequest {
+            iova,
+            size,
+            permission,
+            address,
+        } = *request;
+        let last = size
+            .checked_sub(1)
+            .and_then(|more| iova.checked_add(more))
+            .ok_or(EINVAL)?;
+        address.checked_add(size - 1).ok_or(EINVAL)?;
+        let (place, pages) = if self.core.use_va {
+            (Place::User(address as usize), None)
+        } else {
+            // SAFETY: vhost-vdpa, which alone makes a `MapRequest`, has pinned these pages
+            // and keeps them pinned during `dma_map`.
+            let (pages, base) =
+                unsafe { HeldPages::get(address, size, permission.allows(Permission::Write)) }?;
+            (Place::Kernel(base.as_ptr() as usize), Some(pages))
+        };
+        let translation = Translation {
+            first: iova,
+            last,
+            place,
+            permission,
+        };
+        // Nobody can have cached that there was no mapping: misses are not cached. But
+        // areas that failed to resolve are tried again anyway.
+        space.insert(translation, pages, GFP_KERNEL)
+    }
+
+    /// Removes all mappings of address space `asid` that overlap `size` bytes at `iova`,
+    /// for `dma_unmap`.
+    ///
+    /// When it returns, no access to their memory is under way. It waits for at most one
+    /// batch of each worker, none of which can be waiting for a fault. Fails with
+    /// `EINVAL` (no such address space, empty or overflowing range).
+    pub fn unmap(&self, asid: u32, iova: u64, size: u64) -> Result {
+        let space = self.core.space(asid)?;
+        let last = size
+            .checked_sub(1)
+            .and_then(|more| iova.checked_add(more))
+            .ok_or(EINVAL)?;
+        while let Some(removed) = space.remove(iova, last) {
+            self.settle();
+            drop(removed);
+        }
+        Ok(())
+    }
+
+    /// Removes all mappings of address space `asid`, for `reset_map`.
+    ///
+    /// Fails with `EINVAL` (no such address space).
+    pub fn unmap_all(&self, asid: u32) -> Result {
+        let removed = self.core.space(asid)?.take_all();
+        self.settle();
+        drop(removed);
+        Ok(())
+    }
+
+    /// Makes cached translations void and waits for accesses under way.
+    fn settle(&self) {
+        self.core.changed();
+        for attachment in &self.attachments {
+            attachment.barrier();
+        }
+    }
+
+    /// Ends the identity mapping, if a driver of this kernel had one, for `reset`. The next
+    /// such driver gets it anew with its first mapping.
+    ///
+    /// When it returns, no access by identity is under way.
+    pub fn detach_driver_memory(&self) {
+        if self.core.identity.xchg(false, Full) {
+            self.settle();
+        }
+    }
+
+    /// Sets the mm that VA mappings refer to, for `bind_mm` and `unbind_mm`.
+    pub fn bind_mm(&self, mm: Option<ARef<Mm>>) {
+        // The old one is dropped without the lock.
+        let _old = core::mem::replace(&mut *self.core.mm.lock(), mm);
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attachments: by what a worker reaches memory.
+
+use super::{
+    access::{
+        Access,
+        AccessFault,
+        Cache, //
+    },
+    space::Place,
+    Core,
+    Permission, //
+};
+use crate::{
+    bindings,
+    vdpa::lock::{
+        self,
+        new_spinlock_bh,
+        BhBackend,
+        SpinLockBh, //
+    },
+};
+use core::{
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    ptr,
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Relaxed, //
+        },
+        lock::Guard,
+        Arc, //
+    },
+    types::NotThreadSafe,
+};
+
+/// What the lock of an attachment protects.
+struct Inner<S> {
+    asid: u32,
+    cache: Cache,
+    state: S,
+}
+
+/// A lock, the state `S` behind it, and the address space that its holder may access.
+#[pin_data]
+pub struct Attachment<S> {
+    core: Arc<Core>,
+    #[pin]
+    inner: SpinLockBh<Inner<S>>,
+}
+
+/// What an [`Iommu`](super::Iommu) wants of its attachments, whatever their state.
+pub(super) trait Attached: Send + Sync {
+    /// Waits until whoever holds the lock has let go of it.
+    fn barrier(&self);
+}
+
+impl<S: Send> Attached for Attachment<S> {
+    fn barrier(&self) {
+        lock::barrier(&self.inner);
+    }
+}
+
+impl<S: Send + Unpin> Attachment<S> {
+    pub(super) fn new(core: Arc<Core>, state: S) -> impl PinInit<Self> {
+        pin_init!(Self {
+            core,
+            inner <- new_spinlock_bh!(
+                Inner { asid: 0, cache: Cache::new(), state },
+                "vdpa::Attachment::inner"
+            ),
+        })
+    }
+
+    /// Attaches to address space `asid`, for `set_group_asid`.
+    ///
+    /// Fails with `EINVAL` if there is no such address space.
+    pub fn set_asid(&self, asid: u32) -> Result {
+        self.core.space(asid)?;
+        let mut inner = self.inner.lock();
+        if inner.asid != asid {
+            inner.asid = asid;
+            // What is cached belongs to the old address space.
+            inner.cache = Cache::new();
+            self.core.changed();
+        }
+        Ok(())
+    }
+
+    /// Locks the state, without access to memory. For control operations.
+    pub fn state(&self) -> StateGuard<'_, S> {
+        StateGuard(self.inner.lock())
+    }
+
+    /// Runs `work` such that memory of the client can be reached, if the device uses VA and
+    /// an mm is bound.
+    ///
+    /// Sleeps only if the device uses VA; then it must be called by a worker in process
+    /// context.
+    pub fn enter<R>(&self, work: impl FnOnce(&Context<'_>) -> R) -> R {
+        let mm = if self.core.use_va {
+            self.core.mm.lock().clone()
+        } else {
+            None
+        };
+        let used = mm.filter(|mm| {
+            // SAFETY: `mm` is a valid mm; whether it can be used here is checked.
+            unsafe { bindings::rvdpa_mm_use(mm.as_raw()) }
+        });
+        let context = Context {
+            core: &self.core,
+            user: used.is_some(),
+            _not_send: NotThreadSafe::default(),
+        };
+        let result = work(&context);
+        if let Some(mm) = used {
+            unuse(mm);
+        }
+        result
+    }
+
+    /// Locks the state and gives access to memory.
+    #[inline]
+    pub fn lock<'a>(&'a self, context: &'a Context<'_>) -> AttachmentGuard<'a, S> {
+        let inner = self.inner.lock();
+        AttachmentGuard {
+            core: &self.core,
+            user: context.reaches(&self.core),
+            // Pairs with the store in `Core::changed`: who has taken a mapping away either
+            // is seen here, or waits for this lock.
+            stamp: self.core.stamp.load(Acquire),
+            inner,
+        }
+    }
+
+    /// Brings memory in after an access failed with [`AccessFault::NotPresent`].
+    ///
+    /// May sleep; the lock is not held meanwhile. Returns whether it is worth while to try
+    /// the access again.
+    pub fn fault_in(
+        &self,
+        context: &Context<'_>,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> bool {
+        let Some((address, len)) = self.user_range(context, iova, len, permission) else {
+            return false;
+        };
+        let write = permission.allows(Permission::Write);
+        // SAFETY: The function checks the address; `context` says that this is a kernel
+        // thread that uses the mm, so that it may sleep.
+        unsafe { bindings::rvdpa_user_fault_in(address as _, len, write) }
+    }
+
+    /// Where the client sees `iova`.
+    fn user_range(
+        &self,
+        context: &Context<'_>,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> Option<(usize, usize)> {
+        let mut guard = self.lock(context);
+        let (_, access) = guard.split().ok()?;
+        match access.translate(iova, len, permission).ok()? {
+            (Place::User(address), len) => Some((address, len)),
+            (Place::Kernel(_), _) => None,
+        }
+    }
+}
+
+/// Gives back what `rvdpa_mm_use` took.
+fn unuse(mm: ARef<kernel::mm::Mm>) {
+    // SAFETY: `Attachment::enter` took it in this very thread.
+    unsafe { bindings::rvdpa_mm_unuse(mm.as_raw()) };
+}
+
+/// What a worker has prepared in order to reach memory.
+pub struct Context<'a> {
+    core: &'a Core,
+    /// The current mm is the one that is bound to the device of `core`.
+    user: bool,
+    _not_send: NotThreadSafe,
+}
+
+impl Context<'_> {
+    fn reaches(&self, core: &Core) -> bool {
+        self.user && ptr::eq(self.core, core)
+    }
+}
+
+/// The lock of an [`Attachment`], held for control.
+pub struct StateGuard<'a, S>(Guard<'a, Inner<S>, BhBackend>);
+
+impl<S> Deref for StateGuard<'_, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0.state
+    }
+}
+
+impl<S: Unpin> DerefMut for StateGuard<'_, S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.0.state
+    }
+}
+
+/// The lock of an [`Attachment`], held by a worker.
+pub struct AttachmentGuard<'a, S> {
+    inner: Guard<'a, Inner<S>, BhBackend>,
+    core: &'a Core,
+    stamp: u64,
+    user: bool,
+}
+
+impl<S: Unpin> AttachmentGuard<'_, S> {
+    /// The state, and access to memory.
+    ///
+    /// Fails with [`AccessFault::Unmapped`] if the address space is gone, which cannot be.
+    #[inline]
+    pub fn split(&mut self) -> Result<(&mut S, Access<'_>), AccessFault> {
+        let inner = &mut *self.inner;
+        let space = self
+            .core
+            .space(inner.asid)
+            .map_err(|_| AccessFault::Unmapped)?;
+        // SAFETY: The lock is held for as long as `self` is borrowed, `stamp` was read
+        // under it, and `user` comes from a context that outlives this guard.
+        let access = unsafe {
+            Access::new(
+                space,
+                &inner.cache,
+                self.stamp,
+                self.core.identity.load(Relaxed),
+                self.user,
+            )
+        };
+        Ok((&mut inner.state, access))
+    }
+}

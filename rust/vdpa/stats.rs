@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Statistics for `vdpa dev vstats show`.
+
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    str::CStr, //
+};
+
+/// Writes statistics into a netlink message, each as a name and a number.
+pub struct StatsWriter<'a> {
+    skb: NonNull<kernel::bindings::sk_buff>,
+    _message: PhantomData<&'a mut ()>,
+}
+
+impl StatsWriter<'_> {
+    /// # Safety
+    ///
+    /// `skb` is a netlink message under construction, which nobody else uses while the
+    /// value exists.
+    pub(super) unsafe fn from_raw(skb: *mut kernel::bindings::sk_buff) -> Option<Self> {
+        Some(Self {
+            skb: NonNull::new(skb)?,
+            _message: PhantomData,
+        })
+    }
+
+    /// Adds one number.
+    ///
+    /// Fails with `EMSGSIZE` if the message is full.
+    pub fn put(&mut self, name: &CStr, value: u64) -> Result {
+        // SAFETY: `skb` is ours by the requirement of `from_raw`, and `name` is copied.
+        to_result(unsafe {
+            bindings::rvdpa_nla_put_string(
+                self.skb.as_ptr(),
+                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_NAME as _,
+                name.as_char_ptr(),
+            )
+        })?;
+        // SAFETY: `skb` is ours by the requirement of `from_raw`.
+        to_result(unsafe {
+            bindings::rvdpa_nla_put_u64(
+                self.skb.as_ptr(),
+                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE as _,
+                value,
+                bindings::vdpa_attr_VDPA_ATTR_PAD as _,
+            )
+        })
+    }
+}
+
+/// Tells the user of a netlink request in words why it failed.
+pub struct ExtAck<'a> {
+    raw: *mut kernel::bindings::netlink_ext_ack,
+    _request: PhantomData<&'a mut ()>,
+}
+
+impl ExtAck<'_> {
+    /// # Safety
+    ///
+    /// `raw` is NULL or valid while the value exists.
+    pub(super) unsafe fn from_raw(raw: *mut kernel::bindings::netlink_ext_ack) -> Self {
+        Self {
+            raw,
+            _request: PhantomData,
+        }
+    }
+
+    /// Sets the message.
+    pub fn set(&mut self, message: &'static CStr) {
+        // SAFETY: `raw` is NULL or valid by the requirement of `from_raw`, and `message`
+        // is never freed. The message is sent before the module can go, because the
+        // device that is being asked holds a reference to it.
+        unsafe { bindings::rvdpa_extack_set(self.raw, message.as_char_ptr()) };
+    }
+}

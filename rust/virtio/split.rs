@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device side of the split virtqueue (clause 2.7).
+
+use core::cell::Cell;
+
+use super::{
+    fault::{
+        Fault,
+        Part,
+        Place,
+        QueueError, //
+    },
+    features::Features,
+    layout::{
+        available,
+        used,
+        used_element,
+        Area,
+        LayoutError,
+        QueueLayout,
+        AVAIL_NO_INTERRUPT,
+        USED_ELEMENT_LEN,
+        USED_NO_NOTIFY, //
+    },
+    memory::{
+        Access,
+        AccessError,
+        Memory, //
+    },
+    num::{
+        u32_at_most,
+        u64_from_usize, //
+    },
+    queue::{
+        need_event,
+        Interrupt,
+        Queue, //
+    },
+};
+
+mod walk;
+pub use walk::SplitWalk;
+
+/// An available chain of a split virtqueue.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a chain stays available until it is completed"]
+pub struct Head {
+    /// The chain's first descriptor, less than the queue's size.
+    index: u16,
+    /// The available index of the chain.
+    available: u16,
+}
+
+impl Head {
+    /// The index of the chain's first descriptor.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+}
+
+/// How far a split virtqueue was at a certain time.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    next: u16,
+    used: u16,
+}
+
+/// What the device has told the driver about kicks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kicks {
+    /// What the driver made of it when it set the queue up.
+    Unsaid,
+    /// They are not wanted.
+    Suppressed,
+    /// They are wanted. With `VIRTIO_F_EVENT_IDX`, when the chain with this available
+    /// index comes.
+    Allowed(u16),
+}
+
+/// The device side of a split virtqueue, for a memory whose areas are `A`.
+///
+/// Where the queue is lies here, not in shared memory; the driver has no say in it. All
+/// indices count chains since the queue was made, and wrap at 65536.
+///
+/// # Invariants
+///
+/// - `layout` is valid for `features`, or its size is zero: the queue is not set up.
+/// - `seen` is at most `layout.size` ahead of `next`.
+/// - In the order of indices, `signalled` <= `published` <= `used`.
+pub struct SplitQueue<A> {
+    descriptor: A,
+    driver: A,
+    device: A,
+    layout: QueueLayout,
+    features: Features,
+    /// The next chain to be taken.
+    next: Cell<u16>,
+    /// How far chains are available, as last read.
+    seen: Cell<u16>,
+    /// The next element of the used ring.
+    used: Cell<u16>,
+    /// Where the used index in shared memory is.
+    published: Cell<u16>,
+    /// Where the used index was when an interrupt was last decided about.
+    signalled: Cell<u16>,
+    kicks: Cell<Kicks>,
+}
+
+impl<A> SplitQueue<A> {
+    /// A queue that is not set up, with room for the translations of its descriptor area,
+    /// driver area and device area.
+    pub fn new(areas: [A; 3]) -> Self {
+        let [descriptor, driver, device] = areas;
+        Self {
+            descriptor,
+            driver,
+            device,
+            layout: QueueLayout::default(),
+            features: Features::NONE,
+            next: Cell::new(0),
+            seen: Cell::new(0),
+            used: Cell::new(0),
+            published: Cell::new(0),
+            signalled: Cell::new(0),
+            kicks: Cell::new(Kicks::Unsaid),
+        }
+    }
+
+    /// Sets the queue up where `layout` says, with the negotiated `features`.
+    ///
+    /// `index` is the available index of the next chain to be taken: zero for a new queue,
+    /// or what [`avail_index`](Self::avail_index) was where the queue was before. All
+    /// chains before it have been used. What the queue knew so far is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the layout. The queue is then not set up.
+    pub fn setup(
+        &mut self,
+        layout: QueueLayout,
+        features: Features,
+        index: u16,
+    ) -> Result<(), LayoutError> {
+        self.clear();
+        let features = features.without(Features::RING_PACKED);
+        layout.validate(features)?;
+        // INVARIANT: The layout has just been validated, and all indices are the same.
+        self.layout = layout;
+        self.features = features;
+        self.next.set(index);
+        self.seen.set(index);
+        self.used.set(index);
+        self.published.set(index);
+        self.signalled.set(index);
+        Ok(())
+    }
+
+    /// Makes the queue one that is not set up.
+    pub fn clear(&mut self) {
+        // INVARIANT: The size is zero, and all indices are the same.
+        self.layout = QueueLayout::default();
+        self.features = Features::NONE;
+        self.next.set(0);
+        self.seen.set(0);
+        self.used.set(0);
+        self.published.set(0);
+        self.signalled.set(0);
+        self.kicks.set(Kicks::Unsaid);
+    }
+
+    /// Where the queue lies; all zero when it is not set up.
+    pub fn layout(&self) -> QueueLayout {
+        self.layout
+    }
+
+    /// The available index of the next chain to be taken.
+    pub fn avail_index(&self) -> u16 {
+        self.next.get()
+    }
+
+    /// Whether the queue is set up.
+    #[inline(always)]
+    fn is_set_up(&self) -> bool {
+        self.layout.size != 0
+    }
+
+    /// The place in a ring of the entry with this index.
+    #[inline(always)]
+    fn slot(&self, index: u16) -> u16 {
+        // The size is a power of two.
+        index & self.layout.size.wrapping_sub(1)
+    }
+
+    /// The error when `len` bytes at `offset` in an area could not be used.
+    #[cold]
+    fn failed(
+        &self,
+        error: AccessError,
+        area: Area,
+        offset: usize,
+        len: usize,
+        access: Access,
+    ) -> QueueError {
+        let iova = self.layout.address(area);
+        QueueError::access(
+            error,
+            Place {
+                part: Part::Area(area),
+                iova: iova.wrapping_add(u64_from_usize(offset)),
+                len: u32_at_most(len),
+                access,
+            },
+        )
+    }
+
+    /// Reads 16 bits of the driver area.
+    #[inline]
+    fn load<M: Memory<Area = A>>(&self, mem: &M, offset: usize) -> Result<u16, QueueError> {
+        mem.load_u16(&self.driver, offset)
+            .map_err(|error| self.failed(error, Area::Driver, offset, 2, Access::Read))
+    }
+
+    /// Writes 16 bits of the device area.
+    #[inline]
+    fn store<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        offset: usize,
+        value: u16,
+    ) -> Result<(), QueueError> {
+        mem.store_u16(&self.device, offset, value)
+            .map_err(|error| self.failed(error, Area::Device, offset, 2, Access::Write))
+    }
+
+    /// Reads how far chains are available. Returns whether any are.
+    #[inline]
+    fn refresh<M: Memory<Area = A>>(&self, mem: &M) -> Result<bool, QueueError> {
+        let next = self.next.get();
+        let index = self.load(mem, available::INDEX)?;
+        let size = self.layout.size;
+        if index.wrapping_sub(next) > size {
+            return Err(Fault::AvailableIndex { index, next, size }.into());
+        }
+        // What the driver wrote before it wrote the index is read after this.
+        mem.acquire();
+        // INVARIANT: The index has just been checked.
+        self.seen.set(index);
+        Ok(index != next)
+    }
+}
+
+impl<A> Queue for SplitQueue<A> {
+    type Area = A;
+    type Head = Head;
+    type Mark = Mark;
+    type Walk<'m, M>
+        = SplitWalk<'m, M>
+    where
+        Self: 'm,
+        M: Memory<Area = A> + 'm;
+
+    fn begin<M: Memory<Area = A>>(&mut self, mem: &M) -> Result<(), QueueError> {
+        if !self.is_set_up() {
+            return Ok(());
+        }
+        let layout = self.layout;
+        for (area, access) in [
+            (Area::Descriptor, Access::Read),
+            (Area::Driver, Access::Read),
+            (Area::Device, Access::Write),
+        ] {
+            let len = layout.len(area, self.features);
+            let translation = match area {
+                Area::Descriptor => &mut self.descriptor,
+                Area::Driver => &mut self.driver,
+                Area::Device => &mut self.device,
+            };
+            mem.resolve(translation, layout.address(area), len, access)
+                .map_err(|error| self.failed(error, area, 0, len, access))?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn peek<M: Memory<Area = A>>(&self, mem: &M) -> Result<Option<Head>, QueueError> {
+        let next = self.next.get();
+        if next == self.seen.get() && !(self.is_set_up() && self.refresh(mem)?) {
+            return Ok(None);
+        }
+        let head = self.load(mem, available::ring(self.slot(next)))?;
+        let size = self.layout.size;
+        if head >= size {
+            return Err(Fault::Head { head, size }.into());
+        }
+        Ok(Some(Head {
+            index: head,
+            available: next,
+        }))
+    }
+
+    #[inline]
+    fn walk<'m, M: Memory<Area = A>>(&'m self, mem: &'m M, head: &Head) -> SplitWalk<'m, M> {
+        SplitWalk::new(
+            mem,
+            &self.descriptor,
+            &self.layout,
+            self.features,
+            head.index,
+        )
+    }
+
+    #[inline]
+    fn complete<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        head: Head,
+        written: u32,
+    ) -> Result<(), QueueError> {
+        debug_assert_eq!(head.available, self.next.get(), "completed out of order");
+        let offset = used::ring(self.slot(self.used.get()));
+        mem.store_used(&self.device, offset, used_element(head.index, written))
+            .map_err(|error| {
+                self.failed(error, Area::Device, offset, USED_ELEMENT_LEN, Access::Write)
+            })?;
+        self.used.set(self.used.get().wrapping_add(1));
+        self.next.set(self.next.get().wrapping_add(1));
+        Ok(())
+    }
+
+    fn publish<M: Memory<Area = A>>(&self, mem: &M) -> Result<Interrupt, QueueError> {
+        let used = self.used.get();
+        let old = self.signalled.get();
+        if used == old {
+            return Ok(Interrupt::Nothing);
+        }
+        if used != self.published.get() {
+            // The driver sees the elements when it sees the index.
+            mem.release();
+            self.store(mem, used::INDEX, used)?;
+            self.published.set(used);
+        }
+        // The driver writes what it wants and then reads the index; the device has written
+        // the index and then reads what the driver wants. One of the two sees the other's.
+        mem.fence();
+        let raise = if self.features.contains(Features::EVENT_IDX) {
+            let event = self.load(mem, available::used_event(self.layout.size))?;
+            need_event(event, used, old)
+        } else {
+            self.load(mem, available::FLAGS)? & AVAIL_NO_INTERRUPT == 0
+        };
+        self.signalled.set(used);
+        Ok(if raise {
+            Interrupt::Raise
+        } else {
+            Interrupt::Suppressed
+        })
+    }
+
+    fn suppress_kicks<M: Memory<Area = A>>(&self, mem: &M) -> Result<(), QueueError> {
+        // With an event index there is nothing to do: one that is not moved on is passed
+        // once and then no more (2.7.10.2).
+        if self.is_set_up()
+            && !self.features.contains(Features::EVENT_IDX)
+            && self.kicks.get() != Kicks::Suppressed
+        {
+            self.store(mem, used::FLAGS, USED_NO_NOTIFY)?;
+            self.kicks.set(Kicks::Suppressed);
+        }
+        Ok(())
+    }
+
+    fn allow_kicks<M: Memory<Area = A>>(&self, mem: &M) -> Result<bool, QueueError> {
+        if !self.is_set_up() {
+            return Ok(false);
+        }
+        let event_idx = self.features.contains(Features::EVENT_IDX);
+        let wanted = Kicks::Allowed(if event_idx { self.seen.get() } else { 0 });
+        if self.kicks.get() != wanted {
+            if event_idx {
+                self.store(mem, used::avail_event(self.layout.size), self.seen.get())?;
+            } else {
+                self.store(mem, used::FLAGS, 0)?;
+            }
+            self.kicks.set(wanted);
+        }
+        // The driver makes a chain available and then reads what the device wants; here it
+        // is the other way round. One of the two sees the other's.
+        mem.fence();
+        self.refresh(mem)
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            next: self.next.get(),
+            used: self.used.get(),
+        }
+    }
+
+    fn rewind(&self, mark: Mark) {
+        let used = self.used.get();
+        if used.wrapping_sub(mark.used) <= used.wrapping_sub(self.published.get()) {
+            self.used.set(mark.used);
+            self.next.set(mark.next);
+        }
+    }
+}
