@@ -7,6 +7,7 @@
 #include <linux/rcupdate.h>
 #include <linux/workqueue.h>
 #include <net/netlink.h>
+#include <uapi/linux/vdpa.h>
 
 #include "helpers.h"
 
@@ -58,6 +59,28 @@ void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg)
 int rvdpa_nla_put_u64(struct sk_buff *skb, int attr, u64 value, int pad)
 {
 	return nla_put_u64_64bit(skb, attr, value, pad);
+}
+
+/*
+ * Readers take attributes as they come, and the core has just put the index of the
+ * queue: the number of pairs has to go before it.
+ */
+int rvdpa_nla_put_max_vqp(struct sk_buff *skb, u16 pairs)
+{
+	const int size = nla_total_size(sizeof(u32));
+	struct nlattr *last;
+	u32 index;
+
+	if (skb->len < size)
+		return -EINVAL;
+	last = (struct nlattr *)(skb_tail_pointer(skb) - size);
+	if (last->nla_type != VDPA_ATTR_DEV_QUEUE_INDEX ||
+	    last->nla_len != nla_attr_size(sizeof(u32)))
+		return -EINVAL;
+	index = nla_get_u32(last);
+	nlmsg_trim(skb, last);
+	return nla_put_u16(skb, VDPA_ATTR_DEV_NET_CFG_MAX_VQP, pairs) ?:
+	       nla_put_u32(skb, VDPA_ATTR_DEV_QUEUE_INDEX, index);
 }
 
 int rvdpa_nla_put_string(struct sk_buff *skb, int attr, const char *value)

@@ -45,6 +45,7 @@ bool rvdpa_ratelimit(void);
 u16 rvdpa_index_nospec(u16 index, u32 size);
 void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg);
 int rvdpa_nla_put_u64(struct sk_buff *skb, int attr, u64 value, int pad);
+int rvdpa_nla_put_max_vqp(struct sk_buff *skb, u16 pairs);
 int rvdpa_nla_put_string(struct sk_buff *skb, int attr, const char *value);
 u16 rvdpa_vq_state_split_get(const struct vdpa_vq_state *state);
 void rvdpa_vq_state_split_set(struct vdpa_vq_state *state, u16 avail_index);

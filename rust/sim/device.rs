@@ -60,6 +60,8 @@ const GROUP_CONTROL: u32 = 1;
 pub(super) const GROUPS: u32 = 2;
 /// How many address spaces there are.
 pub(super) const ADDRESS_SPACES: u32 = 2;
+/// How many queue pairs there are.
+const PAIRS: u16 = 1;
 /// How many virtqueues there are.
 pub(super) const QUEUES: u16 = 3;
 
@@ -317,6 +319,7 @@ impl vdpa::Operations for NetDevice {
         };
         let kicks = slot.port().map_or(0, |port| port.kicks.load(Relaxed));
         let counters = slot.with(|vq| vq.counters).ok_or(EINVAL)?;
+        stats.put_max_vqp(PAIRS)?;
         match idx {
             2 => stats::control(stats, &counters, kicks),
             _ if idx % 2 == 0 => stats::receive(stats, &counters, kicks),

@@ -31,6 +31,7 @@ use kernel::{
     },
     prelude::*,
     str::CStr,
+    sync::aref::ARef,
     types::Opaque,
 };
 
@@ -255,14 +256,17 @@ impl<M: Management> ManagementDevice<M> {
             (*device.as_raw()).mdev = self.raw.get();
             bindings::_vdpa_register_device(device.as_raw(), queues)
         });
-        // Registered, it has a reference of the bus; else it goes here.
-        result.inspect_err(|e| {
-            if *e == EEXIST {
-                self.refuse("add", name, &"there is a device of this name; choose another");
-            } else {
-                self.refuse("register", name, &name::errno(*e));
+        match result {
+            Ok(()) => {
+                // The reference is the bus's now: `_vdpa_unregister_device` gives it back.
+                let _ = ARef::into_raw(device);
             }
-        })
+            Err(e) if e == EEXIST => {
+                self.refuse("add", name, &"there is a device of this name; choose another");
+            }
+            Err(e) => self.refuse("register", name, &name::errno(e)),
+        }
+        result
     }
 
     fn refuse(&self, what: &str, name: &CStr, why: &dyn fmt::Display) {

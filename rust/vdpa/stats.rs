@@ -31,6 +31,17 @@ impl StatsWriter<'_> {
         })
     }
 
+    /// Says how many queue pairs the device has at most, before any number is added.
+    ///
+    /// The user's tool names queues by it. The core says it only where MQ or RSS were
+    /// negotiated; without it, the tool takes the first queue for the control queue.
+    ///
+    /// Fails with `EMSGSIZE` if the message is full.
+    pub fn put_max_vqp(&mut self, pairs: u16) -> Result {
+        // SAFETY: `skb` is ours by the requirement of `from_raw`.
+        to_result(unsafe { bindings::rvdpa_nla_put_max_vqp(self.skb.as_ptr(), pairs) })
+    }
+
     /// Adds one number.
     ///
     /// Fails with `EMSGSIZE` if the message is full.

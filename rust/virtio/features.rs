@@ -239,14 +239,13 @@ impl fmt::Display for Features {
         if self.is_empty() {
             return f.write_str("none");
         }
-        for (at, bit) in self.bits().enumerate() {
-            if at > 0 {
-                f.write_str("|")?;
-            }
+        let mut separator = "";
+        for bit in self.bits() {
             match bit.name() {
-                Some(name) => f.write_str(name)?,
-                None => write!(f, "bit {}", bit.0.trailing_zeros())?,
+                Some(name) => write!(f, "{separator}{name}")?,
+                None => write!(f, "{separator}bit {}", bit.0.trailing_zeros())?,
             }
+            separator = "|";
         }
         Ok(())
     }

@@ -131,7 +131,9 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
             })
     }
 
-    /// Goes on at the start of the table that the descriptor `index` of the ring refers to.
+    /// Takes up the table that the descriptor `index` of the ring refers to. It goes on
+    /// with the table's first descriptor.
+    #[inline(never)]
     fn enter(&mut self, index: u16, descriptor: Descriptor) -> Result<(), QueueError> {
         if !self.indirect {
             return Err(Fault::IndirectNotNegotiated { descriptor: index }.into());
@@ -170,8 +172,64 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
             span: None,
             start: 0,
         });
-        self.next = Some(0);
         Ok(())
+    }
+
+    /// The buffer of the next descriptor, `index`, which is in the table.
+    #[inline(never)]
+    fn next_in_table(&mut self, index: u16) -> Result<Option<Buffer>, QueueError> {
+        let Some(table) = &mut self.table else {
+            return Ok(None);
+        };
+        let descriptor = table.descriptor(self.mem, index)?;
+        let entries = table.entries;
+        let position = Position::Table {
+            descriptor: table.descriptor,
+            entry: index,
+        };
+        if descriptor.has(flags::INDIRECT) {
+            return Err(Fault::IndirectNested { position }.into());
+        }
+        self.buffer(descriptor, position, entries).map(Some)
+    }
+
+    /// Takes the buffer of a descriptor, and the next descriptor out of `size` from it.
+    #[inline(always)]
+    fn buffer(
+        &mut self,
+        descriptor: Descriptor,
+        position: Position,
+        size: u16,
+    ) -> Result<Buffer, QueueError> {
+        let Some(budget) = self.budget.checked_sub(1) else {
+            return Err(Fault::TooManyDescriptors {
+                position,
+                size: self.layout.size,
+            }
+            .into());
+        };
+        self.budget = budget;
+        self.next = if descriptor.has(flags::NEXT) {
+            let next = descriptor.next;
+            if next >= size {
+                return Err(Fault::Next {
+                    position,
+                    next,
+                    size,
+                }
+                .into());
+            }
+            // INVARIANT: What goes on beyond the table was refused.
+            Some(next)
+        } else {
+            None
+        };
+        Ok(Buffer {
+            position,
+            iova: descriptor.address,
+            len: descriptor.len,
+            writable: descriptor.has(flags::WRITE),
+        })
     }
 }
 
@@ -255,61 +313,19 @@ impl<'m, M: Memory> Walk<'m> for SplitWalk<'m, M> {
 
     #[inline]
     fn next(&mut self) -> Result<Option<Buffer>, QueueError> {
-        loop {
-            let Some(index) = self.next else {
-                return Ok(None);
-            };
-            let (descriptor, position, size) = match &mut self.table {
-                None => (
-                    self.ring_descriptor(index)?,
-                    Position::Ring(index),
-                    self.layout.size,
-                ),
-                Some(table) => (
-                    table.descriptor(self.mem, index)?,
-                    Position::Table {
-                        descriptor: table.descriptor,
-                        entry: index,
-                    },
-                    table.entries,
-                ),
-            };
-            if descriptor.has(flags::INDIRECT) {
-                if self.table.is_some() {
-                    return Err(Fault::IndirectNested { position }.into());
-                }
-                // The descriptor has no buffer, so it takes nothing of the budget.
-                self.enter(index, descriptor)?;
-                continue;
-            }
-            let Some(budget) = self.budget.checked_sub(1) else {
-                return Err(Fault::TooManyDescriptors {
-                    position,
-                    size: self.layout.size,
-                }
-                .into());
-            };
-            self.budget = budget;
-            let next = descriptor.next;
-            // INVARIANT: What goes on beyond the table is refused.
-            self.next = match descriptor.has(flags::NEXT) {
-                false => None,
-                true if next < size => Some(next),
-                true => {
-                    return Err(Fault::Next {
-                        position,
-                        next,
-                        size,
-                    }
-                    .into())
-                }
-            };
-            return Ok(Some(Buffer {
-                position,
-                iova: descriptor.address,
-                len: descriptor.len,
-                writable: descriptor.has(flags::WRITE),
-            }));
+        let Some(index) = self.next else {
+            return Ok(None);
+        };
+        if self.table.is_some() {
+            return self.next_in_table(index);
         }
+        let descriptor = self.ring_descriptor(index)?;
+        if descriptor.has(flags::INDIRECT) {
+            // The descriptor has no buffer, so it takes nothing of the budget.
+            self.enter(index, descriptor)?;
+            return self.next_in_table(0);
+        }
+        self.buffer(descriptor, Position::Ring(index), self.layout.size)
+            .map(Some)
     }
 }
