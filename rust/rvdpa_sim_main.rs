@@ -5,6 +5,7 @@
 //! See `Documentation/architecture.rst`.
 
 mod bindings;
+mod compat;
 mod sim;
 pub mod vdpa;
 #[path = "virtio/lib.rs"]
@@ -27,17 +28,17 @@ module! {
     description: "vDPA device simulator",
     license: "GPL",
     params: {
-        use_va: bool {
-            default: false,
-            description: "Reach clients' memory by their virtual addresses, not by pinned pages (default: N)",
+        use_va: u8 {
+            default: 0,
+            description: "Reach clients' memory by their virtual addresses, not by pinned pages (0 or 1)",
         },
-        strict: bool {
-            default: false,
-            description: "Let the device reach only what a driver of this kernel has mapped (default: N)",
+        strict: u8 {
+            default: 0,
+            description: "Let the device reach only what a driver of this kernel has mapped (0 or 1)",
         },
         vq_num_max: u16 {
             default: 1024,
-            description: "Greatest size of a virtqueue, a power of two from 2 to 32768 (default: 1024)",
+            description: "Greatest size of a virtqueue, a power of two from 2 to 32768 (1024)",
         },
     },
 }
@@ -54,9 +55,9 @@ impl kernel::InPlaceModule for RvdpaSim {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let parameters = Parameters::new(
-                module_parameters::use_va.value(),
-                module_parameters::strict.value(),
-                module_parameters::vq_num_max.value(),
+                compat::parameter(module_parameters::use_va.value()),
+                compat::parameter(module_parameters::strict.value()),
+                compat::parameter(module_parameters::vq_num_max.value()),
             )?;
             let workers = OwnedQueue::new(c"rvdpa_sim")?;
             let loopback = Loopback::new(parameters, workers.handle());

@@ -32,8 +32,7 @@ void rvdpa_wait_for_text(void)
 
 struct workqueue_struct *rvdpa_alloc_workqueue(const char *name)
 {
-	return alloc_workqueue("%s", WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0,
-			       name);
+	return alloc_workqueue("%s", WQ_UNBOUND | WQ_HIGHPRI, 0, name);
 }
 
 /* One budget for all lines that a driver can provoke. */

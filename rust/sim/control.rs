@@ -149,7 +149,11 @@ impl ControlQueue {
             ),
             _ => false,
         };
-        let ack = if understood { control::OK } else { control::ERR };
+        let ack = if understood {
+            control::OK
+        } else {
+            control::ERR
+        };
         // A command without room for the answer is carried out, and has none.
         writer.write(&[ack])?;
         let written = writer.written();

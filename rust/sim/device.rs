@@ -46,7 +46,6 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::Relaxed,
         Arc,
         Mutex, //
     },
@@ -129,6 +128,12 @@ impl Slot<'_> {
         }
     }
 
+    /// Whether there may be buffers for which no kick will come.
+    fn was_used(&self) -> bool {
+        self.port().is_some_and(Port::was_kicked)
+            || self.with(|vq| vq.index()).is_some_and(|index| index != 0)
+    }
+
     /// Starts the virtqueue, if it can run.
     fn start(&self, shared: &Shared, index: u16, features: Features) {
         match self.with(|vq| vq.start(features)) {
@@ -136,8 +141,11 @@ impl Slot<'_> {
                 if let Some(port) = self.port() {
                     port.interrupt.unmask();
                 }
-                // Buffers may have come before.
-                self.wake();
+                // Before the first kick the ring is not touched: its memory may not be
+                // mapped yet. A queue that goes on from elsewhere was kicked there.
+                if self.was_used() {
+                    self.wake();
+                }
             }
             Some(Err(e)) => {
                 shared.refused(format_args!("virtqueue {index} cannot be started: {e}"));
@@ -231,6 +239,9 @@ impl NetDevice {
         for (_, slot) in self.slots() {
             slot.stop();
             slot.with(|vq| vq.reset(self.parameters.num_max));
+            if let Some(port) = slot.port() {
+                port.reset();
+            }
         }
         // Numbers of address spaces that were checked when the device was made.
         let _ = self.pair.attachment().set_asid(0);
@@ -277,7 +288,7 @@ impl vdpa::Operations for NetDevice {
     fn kick_vq(dev: &Device<Self>, idx: u16) {
         if let Some(slot) = dev.slot(idx) {
             if let Some(port) = slot.port() {
-                port.kicks.fetch_add(1, Relaxed);
+                port.kick();
             }
             slot.wake();
         }
@@ -317,7 +328,7 @@ impl vdpa::Operations for NetDevice {
             extack.set(c"there is no virtqueue of this index");
             return Err(EINVAL);
         };
-        let kicks = slot.port().map_or(0, |port| port.kicks.load(Relaxed));
+        let kicks = slot.port().map_or(0, Port::kicks);
         let counters = slot.with(|vq| vq.counters).ok_or(EINVAL)?;
         stats.put_max_vqp(PAIRS)?;
         match idx {
@@ -371,8 +382,9 @@ impl vdpa::Operations for NetDevice {
         let unknown = features.without(control.provision.features);
         let missing = REQUIRED.without(features);
         if !unknown.is_empty() {
-            dev.shared
-                .refused(format_args!("the driver wants {unknown}, which is not offered"));
+            dev.shared.refused(format_args!(
+                "the driver wants {unknown}, which is not offered"
+            ));
             return Err(EINVAL);
         }
         if !missing.is_empty() {

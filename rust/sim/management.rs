@@ -87,11 +87,8 @@ impl Management for Loopback {
         let interrupts = Interrupts::new(QUEUES)?;
         let interrupt = |index| interrupts.queue(index).ok_or(EINVAL);
 
-        let mut iommu = Iommu::builder(
-            ADDRESS_SPACES,
-            parameters.use_va,
-            parameters.driver_memory,
-        )?;
+        let mut iommu =
+            Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
         let pair = iommu.attach(Pair::new(parameters.num_max)?)?;
         let control_queue = iommu.attach(ControlQueue::new(parameters.num_max)?)?;
 
@@ -102,12 +99,7 @@ impl Management for Loopback {
             provision.mac,
         )?;
         let shared = Arc::new(shared, GFP_KERNEL).map_err(Error::from)?;
-        let pair = Worker::new(
-            pair,
-            shared.clone(),
-            0,
-            &[interrupt(0)?, interrupt(1)?],
-        )?;
+        let pair = Worker::new(pair, shared.clone(), 0, &[interrupt(0)?, interrupt(1)?])?;
         let control_queue = Worker::new(control_queue, shared.clone(), 2, &[interrupt(2)?])?;
 
         Ok(NewDevice {

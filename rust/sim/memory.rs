@@ -5,6 +5,11 @@
 //! The one place where `virtio` and `vdpa` meet.
 
 use crate::{
+    compat::{
+        smp_mb,
+        smp_rmb,
+        smp_wmb, //
+    },
     vdpa::iommu::{
         self,
         AccessFault,
@@ -19,12 +24,6 @@ use crate::{
         Memory,
         Span, //
     },
-};
-use kernel::sync::barrier::{
-    smp_mb,
-    Full,
-    Read,
-    Write, //
 };
 
 /// Memory as the holder of an attachment's lock sees it.
@@ -124,11 +123,7 @@ impl Memory for DeviceMemory<'_> {
     }
 
     #[inline]
-    fn load_descriptor(
-        &self,
-        area: &iommu::Area,
-        offset: usize,
-    ) -> Result<[u8; 16], AccessError> {
+    fn load_descriptor(&self, area: &iommu::Area, offset: usize) -> Result<[u8; 16], AccessError> {
         self.0.load(area, offset).map_err(error)
     }
 
@@ -144,16 +139,16 @@ impl Memory for DeviceMemory<'_> {
 
     #[inline]
     fn acquire(&self) {
-        smp_mb(Read);
+        smp_rmb();
     }
 
     #[inline]
     fn release(&self) {
-        smp_mb(Write);
+        smp_wmb();
     }
 
     #[inline]
     fn fence(&self) {
-        smp_mb(Full);
+        smp_mb();
     }
 }

@@ -54,9 +54,15 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Checks the size of virtqueues. Fails with `EINVAL`.
-    pub(crate) fn new(use_va: bool, strict: bool, num_max: u16) -> Result<Self> {
-        if num_max < 2 || num_max > layout::MAX_SIZE || !num_max.is_power_of_two() {
+    /// Checks the parameters. Fails with `EINVAL`, and says in the log what to change.
+    pub(crate) fn new(use_va: u8, strict: u8, num_max: u16) -> Result<Self> {
+        for (name, value) in [("use_va", use_va), ("strict", strict)] {
+            if value > 1 {
+                pr_err!("{name}={value}: give 0 or 1\n");
+                return Err(EINVAL);
+            }
+        }
+        if !(2..=layout::MAX_SIZE).contains(&num_max) || !num_max.is_power_of_two() {
             pr_err!(
                 "vq_num_max={num_max}: give a power of two from 2 to {}\n",
                 layout::MAX_SIZE
@@ -64,8 +70,8 @@ impl Parameters {
             return Err(EINVAL);
         }
         Ok(Self {
-            use_va,
-            driver_memory: if strict {
+            use_va: use_va == 1,
+            driver_memory: if strict == 1 {
                 DriverMemory::Strict
             } else {
                 DriverMemory::Identity
@@ -98,7 +104,6 @@ impl Refusal {
     pub(super) fn errno(&self) -> Error {
         match self {
             Refusal::Other(error) => *error,
-            Refusal::Nothing => EOPNOTSUPP,
             _ => EINVAL,
         }
     }

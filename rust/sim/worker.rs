@@ -34,11 +34,14 @@ use crate::{
     },
 };
 use kernel::{
-    impl_has_work,
-    new_work,
+    impl_has_work, new_work,
     prelude::*,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
         Arc, //
     },
     workqueue::{
@@ -122,7 +125,33 @@ impl Failure {
 /// What of a virtqueue lies outside of the lock.
 pub(super) struct Port {
     pub(super) interrupt: Arc<Callback>,
-    pub(super) kicks: Atomic<u64>,
+    kicks: Atomic<u64>,
+    /// Whether there was a kick since the reset.
+    kicked: AtomicFlag,
+}
+
+impl Port {
+    /// Notes a kick, also of a virtqueue that does not run: it counts when it starts.
+    #[inline]
+    pub(super) fn kick(&self) {
+        self.kicks.fetch_add(1, Relaxed);
+        self.kicked.store(true, Relaxed);
+    }
+
+    /// How many kicks there were since the device was made.
+    pub(super) fn kicks(&self) -> u64 {
+        self.kicks.load(Relaxed)
+    }
+
+    /// Whether the driver may have made buffers available without another kick to come.
+    pub(super) fn was_kicked(&self) -> bool {
+        self.kicked.load(Relaxed)
+    }
+
+    /// Forgets the kicks so far.
+    pub(super) fn reset(&self) {
+        self.kicked.store(false, Relaxed);
+    }
 }
 
 /// Runs a [`Task`].
@@ -154,6 +183,7 @@ impl<T: Task> Worker<T> {
             let port = Port {
                 interrupt: (*interrupt).clone(),
                 kicks: Atomic::new(0),
+                kicked: AtomicFlag::new(false),
             };
             ports.push(port, GFP_KERNEL)?;
         }
@@ -213,7 +243,9 @@ impl<T: Task> Worker<T> {
                     fault_ins += 1;
                     let wanted = permission(access);
                     if fault_ins > FAULT_INS
-                        || !self.attachment.fault_in(context, iova, len as usize, wanted)
+                        || !self
+                            .attachment
+                            .fault_in(context, iova, len as usize, wanted)
                     {
                         self.gone(slot, iova, len, access);
                     }

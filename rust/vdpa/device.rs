@@ -15,7 +15,10 @@ use super::{
         OperationsVTable, //
     },
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    compat, //
+};
 use core::{
     cell::UnsafeCell,
     mem::MaybeUninit,
@@ -206,7 +209,7 @@ impl<T: Operations> Device<T> {
         }? Error);
         // SAFETY: The slot is part of the allocation, which does not move, and nobody else
         // knows it yet.
-        unsafe { pin_init::raw_try_init((*device.parts.get()).as_mut_ptr(), parts) }?;
+        unsafe { compat::raw_try_init((*device.parts.get()).as_mut_ptr(), parts) }?;
         // INVARIANT: `parts` is initialised.
         // SAFETY: Nobody else knows the device yet.
         unsafe { *device.live.get() = true };
@@ -286,7 +289,9 @@ unsafe impl<T: Operations> AlwaysRefCounted for Device<T> {
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives up a reference; `vdev` is at offset 0.
         unsafe {
-            kernel::bindings::put_device(&raw mut (*obj.cast::<bindings::vdpa_device>().as_ptr()).dev)
+            kernel::bindings::put_device(
+                &raw mut (*obj.cast::<bindings::vdpa_device>().as_ptr()).dev,
+            )
         };
     }
 }

@@ -242,10 +242,10 @@ impl Iommu {
         let (place, pages) = if self.core.use_va {
             (Place::User(address as usize), None)
         } else {
+            let writable = permission.allows(Permission::Write);
             // SAFETY: vhost-vdpa, which alone makes a `MapRequest`, has pinned these pages
             // and keeps them pinned during `dma_map`.
-            let (pages, base) =
-                unsafe { HeldPages::get(address, size, permission.allows(Permission::Write)) }?;
+            let (pages, base) = unsafe { HeldPages::get(address, size, writable) }?;
             (Place::Kernel(base.as_ptr() as usize), Some(pages))
         };
         let translation = Translation {

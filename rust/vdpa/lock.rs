@@ -5,13 +5,13 @@
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
 use crate::bindings;
-use core::{
+use core::ptr;
+use kernel::{
     ffi::c_ulong,
-    ptr, //
-};
-use kernel::sync::lock::{
-    Backend,
-    Lock, //
+    sync::lock::{
+        Backend,
+        Lock, //
+    },
 };
 
 /// A spin lock whose holder runs with softirqs disabled on its CPU.
@@ -115,21 +115,20 @@ unsafe impl Backend for IrqSaveBackend {
     #[inline]
     unsafe fn lock(ptr: *mut Self::State) -> c_ulong {
         // SAFETY: The lock is initialised, as required of the caller.
-        unsafe { bindings::rvdpa_spin_lock_irqsave(ptr) as c_ulong }
+        unsafe { bindings::rvdpa_spin_lock_irqsave(ptr) }
     }
 
     #[inline]
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<c_ulong> {
         let mut flags = 0;
         // SAFETY: The lock is initialised, as required of the caller, and `flags` is ours.
-        unsafe { bindings::rvdpa_spin_trylock_irqsave(ptr, &mut flags) }
-            .then_some(flags as c_ulong)
+        unsafe { bindings::rvdpa_spin_trylock_irqsave(ptr, &mut flags) }.then_some(flags)
     }
 
     #[inline]
     unsafe fn unlock(ptr: *mut Self::State, flags: &c_ulong) {
         // SAFETY: The caller owns the lock, and `flags` is what locking it returned.
-        unsafe { bindings::rvdpa_spin_unlock_irqrestore(ptr, *flags as _) }
+        unsafe { bindings::rvdpa_spin_unlock_irqrestore(ptr, *flags) }
     }
 
     #[inline]

@@ -262,7 +262,11 @@ impl<M: Management> ManagementDevice<M> {
                 let _ = ARef::into_raw(device);
             }
             Err(e) if e == EEXIST => {
-                self.refuse("add", name, &"there is a device of this name; choose another");
+                self.refuse(
+                    "add",
+                    name,
+                    &"there is a device of this name; choose another",
+                );
             }
             Err(e) => self.refuse("register", name, &name::errno(e)),
         }
@@ -320,11 +324,7 @@ impl<M: Management> ManagementVTable<M> {
         from_result(|| {
             // SAFETY: As the bus promises.
             let name = unsafe { name::checked(name) }.map_err(|e| {
-                pr_err!(
-                    "{}: cannot add a device: {}\n",
-                    this.name(),
-                    format_args!("{e}")
-                );
+                pr_err!("{}: cannot add {}\n", this.name(), format_args!("{e}"));
                 EINVAL
             })?;
             this.add(name, &config)?;
@@ -357,12 +357,10 @@ impl<M: Management> ManagementVTable<M> {
         // SAFETY: As the bus promises.
         let device = unsafe { Device::<M::Device>::from_raw(vdev) };
         from_result(|| {
-            this.management
-                .dev_set_attr(device, &config)
-                .map_err(|e| {
-                    this.refuse("change", device.name(), &e);
-                    M::errno(&e)
-                })?;
+            this.management.dev_set_attr(device, &config).map_err(|e| {
+                this.refuse("change", device.name(), &e);
+                M::errno(&e)
+            })?;
             Ok(0)
         })
     }

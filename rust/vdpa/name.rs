@@ -5,7 +5,10 @@
 //! The bus passes on what came by netlink. A name becomes a folder of sysfs and a word in
 //! logs and commands, so not everything will do.
 
-use core::fmt;
+use core::{
+    fmt,
+    slice, //
+};
 use kernel::{
     ffi::c_char,
     prelude::*,
@@ -15,26 +18,48 @@ use kernel::{
 /// The longest name that can be looked up in a file system (`NAME_MAX`).
 const MAX: usize = 255;
 
-/// Why a name will not do. Displays as what to change.
+/// How much of a name that will not do is shown.
+const SHOWN: usize = 32;
+
+/// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameError {
+enum Wrong {
     Empty,
     TooLong,
     Dots,
     Character(u8),
 }
 
-impl fmt::Display for NameError {
+/// A name that will not do. Displays as what to change.
+pub(super) struct BadName<'a> {
+    /// What came before the first byte that is wrong, if any.
+    start: &'a [u8],
+    wrong: Wrong,
+}
+
+impl fmt::Display for BadName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NameError::Empty => write!(f, "its name is empty; give it one"),
-            NameError::TooLong => {
-                write!(f, "its name has more than {MAX} characters; give a shorter one")
+        write!(f, "'")?;
+        for c in self.start.iter().take(SHOWN) {
+            write!(f, "{}", char::from(*c))?;
+        }
+        let more = match self.wrong {
+            Wrong::TooLong | Wrong::Character(_) => "...",
+            Wrong::Empty | Wrong::Dots => "",
+        };
+        write!(f, "{more}': ")?;
+        match self.wrong {
+            Wrong::Empty => write!(f, "the name is empty; give one"),
+            Wrong::TooLong => {
+                write!(
+                    f,
+                    "the name has more than {MAX} characters; give a shorter one"
+                )
             }
-            NameError::Dots => write!(f, "'.' and '..' cannot be names; give another one"),
-            NameError::Character(c) => write!(
+            Wrong::Dots => write!(f, "'.' and '..' cannot be names; give another one"),
+            Wrong::Character(c) => write!(
                 f,
-                "its name has the character 0x{c:02x}; use printable ASCII without blanks and '/'"
+                "the name has the byte {c:#04x}; use printable ASCII without blanks and '/'"
             ),
         }
     }
@@ -45,28 +70,29 @@ impl fmt::Display for NameError {
 /// # Safety
 ///
 /// `name` is valid for reads up to its first NUL byte, or for `MAX + 1` bytes, for `'a`.
-pub(super) unsafe fn checked<'a>(name: *const c_char) -> Result<&'a CStr, NameError> {
+pub(super) unsafe fn checked<'a>(name: *const c_char) -> Result<&'a CStr, BadName<'a>> {
     let mut len = 0;
-    loop {
+    let wrong = loop {
         // SAFETY: As required of the caller: no byte before this one was NUL.
         let c = unsafe { *name.add(len).cast::<u8>() };
         match c {
-            0 => break,
-            b'/' | ..=b' ' | 0x7f.. => return Err(NameError::Character(c)),
+            0 if len == 0 => break Some(Wrong::Empty),
+            0 => break None,
+            b'/' | ..=b' ' | 0x7f.. => break Some(Wrong::Character(c)),
+            _ if len == MAX => break Some(Wrong::TooLong),
             _ => len += 1,
         }
-        if len > MAX {
-            return Err(NameError::TooLong);
-        }
-    }
-    if len == 0 {
-        return Err(NameError::Empty);
-    }
-    // SAFETY: The loop has found the NUL byte.
-    let name = unsafe { CStr::from_char_ptr(name) };
-    match name.to_bytes() {
-        b"." | b".." => Err(NameError::Dots),
-        _ => Ok(name),
+    };
+    // SAFETY: The loop has read these bytes.
+    let start = unsafe { slice::from_raw_parts(name.cast::<u8>(), len) };
+    match (wrong, start) {
+        (Some(wrong), _) => Err(BadName { start, wrong }),
+        (None, b"." | b"..") => Err(BadName {
+            start,
+            wrong: Wrong::Dots,
+        }),
+        // SAFETY: The loop has found the NUL byte.
+        (None, _) => Ok(unsafe { CStr::from_char_ptr(name) }),
     }
 }
 

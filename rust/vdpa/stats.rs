@@ -9,6 +9,7 @@ use core::{
 };
 use kernel::{
     error::to_result,
+    ffi::c_int,
     prelude::*,
     str::CStr, //
 };
@@ -50,7 +51,7 @@ impl StatsWriter<'_> {
         to_result(unsafe {
             bindings::rvdpa_nla_put_string(
                 self.skb.as_ptr(),
-                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_NAME as _,
+                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_NAME as c_int,
                 name.as_char_ptr(),
             )
         })?;
@@ -58,9 +59,9 @@ impl StatsWriter<'_> {
         to_result(unsafe {
             bindings::rvdpa_nla_put_u64(
                 self.skb.as_ptr(),
-                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE as _,
+                bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE as c_int,
                 value,
-                bindings::vdpa_attr_VDPA_ATTR_PAD as _,
+                bindings::vdpa_attr_VDPA_ATTR_PAD as c_int,
             )
         })
     }

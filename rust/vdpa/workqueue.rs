@@ -50,7 +50,7 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a work queue; `name` is that of its rescuer thread.
+    /// Makes a work queue, whose name shows in its workers' names.
     ///
     /// Fails with `ENOMEM`.
     pub fn new(name: &CStr) -> Result<Self> {

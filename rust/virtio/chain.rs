@@ -6,7 +6,7 @@
 //! assume nothing of where a header ends or a payload starts (2.7.4.2): a [`Reader`] and a
 //! [`Writer`] make one run of bytes of it. They work as they go, with no list of the
 //! buffers anywhere. What they hold is in their hands: the rest of the current buffer, and
-//! the translation of it.
+//! its translation.
 //!
 //! How descriptors follow each other is the business of the ring format, behind [`Walk`].
 //! The rules that hold for every format are checked here: which direction a buffer may
@@ -81,6 +81,17 @@ enum Kind {
     RequestWritable,
 }
 
+impl Kind {
+    /// Whether the buffers that are used are writable.
+    #[inline(always)]
+    const fn is_writable(self) -> bool {
+        match self {
+            Self::Transmit | Self::RequestReadable => false,
+            Self::Receive | Self::RequestWritable => true,
+        }
+    }
+}
+
 /// What is left of a chain behind the current buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
@@ -130,7 +141,7 @@ struct Cursor<'m, W: Walk<'m>> {
 impl<'m, W: Walk<'m>> Cursor<'m, W> {
     /// A cursor at the start of the chain. The first buffer is read from memory at once,
     /// so that a clone of the cursor has it too.
-    #[inline]
+    #[inline(always)]
     fn new(walk: W, kind: Kind) -> Result<Self, QueueError> {
         let mut cursor = Self {
             walk,
@@ -147,44 +158,44 @@ impl<'m, W: Walk<'m>> Cursor<'m, W> {
         Ok(cursor)
     }
 
-    /// Goes to the next buffer that has bytes. Returns whether there is one.
+    /// Goes to the next buffer that has bytes. Returns whether there is one. The current
+    /// buffer has none left, and the walk goes on.
     fn advance(&mut self) -> Result<bool, QueueError> {
-        self.span = None;
-        self.left = 0;
-        while self.rest == Rest::More {
-            let Some(buffer) = self.walk.next()? else {
-                self.rest = Rest::Nothing;
-                break;
-            };
-            let position = buffer.position;
-            match (self.kind, buffer.writable) {
-                (Kind::Transmit, true) => return Err(Fault::NotReadable { position }.into()),
-                (Kind::Receive, false) => return Err(Fault::NotWritable { position }.into()),
-                (Kind::RequestWritable, false) => {
-                    return Err(Fault::ReadableAfterWritable { position }.into())
-                }
-                _ => (),
-            }
-            self.take_up(buffer)?;
-            if self.kind == Kind::RequestReadable && buffer.writable {
-                self.rest = Rest::Writable(buffer.len);
-            } else if buffer.len > 0 {
-                self.left = buffer.len;
-                return Ok(true);
-            }
+        if self.step()? {
+            return Ok(self.left > 0 || self.advance_over_empty()?);
         }
         Ok(false)
     }
 
-    /// Checks the addresses of `buffer` and makes it the current one, with nothing left.
-    #[inline]
-    fn take_up(&mut self, buffer: Buffer) -> Result<(), QueueError> {
+    /// Goes on from a buffer without bytes to the next one that has some, which is rare.
+    /// Returns whether there is one.
+    #[cold]
+    fn advance_over_empty(&mut self) -> Result<bool, QueueError> {
+        while self.left == 0 {
+            if !self.step()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes to the next buffer, which may have no bytes. Returns whether there is one.
+    #[inline(always)]
+    fn step(&mut self) -> Result<bool, QueueError> {
+        self.span = None;
+        let Some(buffer) = self.walk.next()? else {
+            self.rest = Rest::Nothing;
+            return Ok(false);
+        };
         let Buffer {
             position,
             iova,
             len,
-            ..
+            writable,
         } = buffer;
+        if writable != self.kind.is_writable() {
+            self.turn(buffer)?;
+        }
         if iova.checked_add(u64::from(len.saturating_sub(1))).is_none() {
             return Err(Fault::AddressOverflow {
                 position,
@@ -199,7 +210,27 @@ impl<'m, W: Walk<'m>> Cursor<'m, W> {
         self.total = total;
         self.position = position;
         self.iova = iova;
-        Ok(())
+        if self.rest == Rest::More {
+            self.left = len;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Decides what it means that `buffer` is for the other direction.
+    #[cold]
+    fn turn(&mut self, buffer: Buffer) -> Result<(), QueueError> {
+        let Buffer { position, len, .. } = buffer;
+        let fault = match self.kind {
+            Kind::Transmit => Fault::NotReadable { position },
+            Kind::Receive => Fault::NotWritable { position },
+            Kind::RequestWritable => Fault::ReadableAfterWritable { position },
+            Kind::RequestReadable => {
+                self.rest = Rest::Writable(len);
+                return Ok(());
+            }
+        };
+        Err(fault.into())
     }
 
     /// Whether there are bytes, going to the next buffer if need be.
@@ -207,6 +238,9 @@ impl<'m, W: Walk<'m>> Cursor<'m, W> {
     fn has_bytes(&mut self) -> Result<bool, QueueError> {
         if self.left > 0 {
             return Ok(true);
+        }
+        if self.rest != Rest::More {
+            return Ok(false);
         }
         self.advance()
     }
@@ -260,9 +294,10 @@ impl<'m, W: Walk<'m>> Cursor<'m, W> {
     /// What the device does with the buffers.
     #[inline(always)]
     fn access(&self) -> Access {
-        match self.kind {
-            Kind::Transmit | Kind::RequestReadable => Access::Read,
-            Kind::Receive | Kind::RequestWritable => Access::Write,
+        if self.kind.is_writable() {
+            Access::Write
+        } else {
+            Access::Read
         }
     }
 
@@ -293,7 +328,7 @@ pub struct Reader<'m, W: Walk<'m>>(Cursor<'m, W>);
 
 impl<'m, W: Walk<'m>> Reader<'m, W> {
     /// Reads a chain that may only have readable buffers.
-    #[inline]
+    #[inline(always)]
     pub fn new(walk: W) -> Result<Self, QueueError> {
         Ok(Self(Cursor::new(walk, Kind::Transmit)?))
     }
@@ -389,7 +424,9 @@ impl<'m, W: Walk<'m>> Reader<'m, W> {
     /// A chain that has no writable part, as any that was opened as readable only, gives
     /// a writer without room.
     pub fn into_writer(mut self) -> Result<Writer<'m, W>, QueueError> {
-        while self.0.advance()? {}
+        while self.0.has_bytes()? {
+            self.0.left = 0;
+        }
         let mut cursor = self.0;
         if let Rest::Writable(len) = cursor.rest {
             cursor.kind = Kind::RequestWritable;
@@ -418,7 +455,7 @@ pub struct Writer<'m, W: Walk<'m>> {
 
 impl<'m, W: Walk<'m>> Writer<'m, W> {
     /// Writes a chain that may only have writable buffers.
-    #[inline]
+    #[inline(always)]
     pub fn new(walk: W) -> Result<Self, QueueError> {
         Ok(Self {
             cursor: Cursor::new(walk, Kind::Receive)?,

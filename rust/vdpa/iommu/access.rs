@@ -240,9 +240,7 @@ impl<'a> Access<'a> {
         let mut done = 0usize;
         let mut user = None;
         for page in area.pages.iter_mut() {
-            let at = iova
-                .checked_add(done as u64)
-                .ok_or(AccessFault::Unmapped)?;
+            let at = iova.checked_add(done as u64).ok_or(AccessFault::Unmapped)?;
             let in_page = at as usize % PAGE_SIZE;
             let want = (PAGE_SIZE - in_page).min(len - done);
             if want == 0 {
@@ -288,7 +286,10 @@ impl<'a> Access<'a> {
             return Err(AccessFault::Unmapped);
         }
         let at = (area.iova as usize % PAGE_SIZE).wrapping_add(offset);
-        let page = area.pages.get(at / PAGE_SIZE).ok_or(AccessFault::Unmapped)?;
+        let page = area
+            .pages
+            .get(at / PAGE_SIZE)
+            .ok_or(AccessFault::Unmapped)?;
         let in_page = at % PAGE_SIZE;
         if in_page.wrapping_add(size) > PAGE_SIZE {
             return Err(AccessFault::Unmapped);
@@ -462,9 +463,7 @@ impl Piece<'_> {
                 Ok(())
             }
             // SAFETY: `out` is ours; the function checks the user's address.
-            Place::User(from) => unsafe {
-                user_read(out.as_mut_ptr().cast(), from, out.len())
-            },
+            Place::User(from) => unsafe { user_read(out.as_mut_ptr().cast(), from, out.len()) },
         }
     }
 

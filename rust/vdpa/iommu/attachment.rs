@@ -158,7 +158,7 @@ impl<S: Send + Unpin> Attachment<S> {
         let write = permission.allows(Permission::Write);
         // SAFETY: The function checks the address; `context` says that this is a kernel
         // thread that uses the mm, so that it may sleep.
-        unsafe { bindings::rvdpa_user_fault_in(address as _, len, write) }
+        unsafe { bindings::rvdpa_user_fault_in(address, len, write) }
     }
 
     /// Where the client sees `iova`.

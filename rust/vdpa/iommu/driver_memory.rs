@@ -15,7 +15,10 @@ use super::{
     Place,
     Translation, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    compat, //
+};
 use kernel::{
     alloc::Flags,
     ffi::{
@@ -132,9 +135,9 @@ unsafe extern "C" fn map_page(
     dir: kernel::bindings::dma_data_direction,
     _attrs: c_ulong,
 ) -> kernel::bindings::dma_addr_t {
-    let permission = if dir == kernel::bindings::dma_data_direction::DMA_TO_DEVICE {
+    let permission = if dir == compat::DMA_TO_DEVICE {
         Permission::Read
-    } else if dir == kernel::bindings::dma_data_direction::DMA_FROM_DEVICE {
+    } else if dir == compat::DMA_FROM_DEVICE {
         Permission::Write
     } else {
         Permission::ReadWrite
@@ -160,7 +163,7 @@ unsafe extern "C" fn unmap_page(
     unsafe { iommu(map) }.unmap_driver_memory(map_handle, size);
 }
 
-unsafe extern "C" fn sync(
+extern "C" fn sync(
     _map: bindings::virtio_map,
     _map_handle: kernel::bindings::dma_addr_t,
     _size: usize,
@@ -218,14 +221,14 @@ unsafe extern "C" fn free(
     unsafe { bindings::rvdpa_ring_free(vaddr, size) };
 }
 
-unsafe extern "C" fn need_sync(
+extern "C" fn need_sync(
     _map: bindings::virtio_map,
     _map_handle: kernel::bindings::dma_addr_t,
 ) -> bool {
     false
 }
 
-unsafe extern "C" fn mapping_error(
+extern "C" fn mapping_error(
     _map: bindings::virtio_map,
     map_handle: kernel::bindings::dma_addr_t,
 ) -> c_int {
@@ -236,7 +239,7 @@ unsafe extern "C" fn mapping_error(
     }
 }
 
-unsafe extern "C" fn max_mapping_size(_map: bindings::virtio_map) -> usize {
+extern "C" fn max_mapping_size(_map: bindings::virtio_map) -> usize {
     // A strict mapping must not reach the iovas of the next one.
     u32::MAX as usize - PAGE_SIZE
 }

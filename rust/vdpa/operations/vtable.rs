@@ -90,7 +90,6 @@ fn einval() -> c_int {
 }
 
 impl<T: Operations> OperationsVTable<T> {
-
     /// # Safety
     ///
     /// Called by the bus.
@@ -105,7 +104,15 @@ impl<T: Operations> OperationsVTable<T> {
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, einval(), |dev, idx| {
             from_result(|| {
-                T::set_vq_address(dev, idx, VqAddress { desc, driver, device })?;
+                T::set_vq_address(
+                    dev,
+                    idx,
+                    VqAddress {
+                        desc,
+                        driver,
+                        device,
+                    },
+                )?;
                 Ok(0)
             })
         })
@@ -114,11 +121,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn set_vq_num(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-        num: u32,
-    ) {
+    unsafe extern "C" fn set_vq_num(vdev: *mut bindings::vdpa_device, idx: u16, num: u32) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, (), |dev, idx| T::set_vq_num(dev, idx, num))
@@ -127,10 +130,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn kick_vq(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) {
+    unsafe extern "C" fn kick_vq(vdev: *mut bindings::vdpa_device, idx: u16) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, (), |dev, idx| T::kick_vq(dev, idx))
@@ -139,10 +139,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn kick_vq_with_data(
-        vdev: *mut bindings::vdpa_device,
-        data: u32,
-    ) {
+    unsafe extern "C" fn kick_vq_with_data(vdev: *mut bindings::vdpa_device, data: u32) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::kick_vq_with_data(dev, data)
@@ -169,11 +166,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn set_vq_ready(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-        ready: bool,
-    ) {
+    unsafe extern "C" fn set_vq_ready(vdev: *mut bindings::vdpa_device, idx: u16, ready: bool) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, (), |dev, idx| T::set_vq_ready(dev, idx, ready))
@@ -182,10 +175,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_ready(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) -> bool {
+    unsafe extern "C" fn get_vq_ready(vdev: *mut bindings::vdpa_device, idx: u16) -> bool {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, false, |dev, idx| T::get_vq_ready(dev, idx))
@@ -263,22 +253,24 @@ impl<T: Operations> OperationsVTable<T> {
     ) -> bindings::vdpa_notification_area {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
-        with_vq(dev, idx, bindings::vdpa_notification_area { addr: 0, size: 0 }, |dev, idx| {
-            let NotificationArea { address, size } = T::get_vq_notification(dev, idx);
-            bindings::vdpa_notification_area {
-                addr: address,
-                size,
-            }
-        })
+        with_vq(
+            dev,
+            idx,
+            bindings::vdpa_notification_area { addr: 0, size: 0 },
+            |dev, idx| {
+                let NotificationArea { address, size } = T::get_vq_notification(dev, idx);
+                bindings::vdpa_notification_area {
+                    addr: address,
+                    size,
+                }
+            },
+        )
     }
 
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_irq(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) -> c_int {
+    unsafe extern "C" fn get_vq_irq(vdev: *mut bindings::vdpa_device, idx: u16) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, einval(), |dev, idx| {
@@ -292,10 +284,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_size(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) -> u16 {
+    unsafe extern "C" fn get_vq_size(vdev: *mut bindings::vdpa_device, idx: u16) -> u16 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, 0, |dev, idx| T::get_vq_size(dev, idx))
@@ -304,9 +293,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_align(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u32 {
+    unsafe extern "C" fn get_vq_align(vdev: *mut bindings::vdpa_device) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_vq_align(dev)
@@ -315,10 +302,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_group(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) -> u32 {
+    unsafe extern "C" fn get_vq_group(vdev: *mut bindings::vdpa_device, idx: u16) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, u32::MAX, |dev, idx| T::get_vq_group(dev, idx))
@@ -327,21 +311,18 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_desc_group(
-        vdev: *mut bindings::vdpa_device,
-        idx: u16,
-    ) -> u32 {
+    unsafe extern "C" fn get_vq_desc_group(vdev: *mut bindings::vdpa_device, idx: u16) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
-        with_vq(dev, idx, u32::MAX, |dev, idx| T::get_vq_desc_group(dev, idx))
+        with_vq(dev, idx, u32::MAX, |dev, idx| {
+            T::get_vq_desc_group(dev, idx)
+        })
     }
 
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_device_features(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u64 {
+    unsafe extern "C" fn get_device_features(vdev: *mut bindings::vdpa_device) -> u64 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_device_features(dev)
@@ -374,9 +355,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_driver_features(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u64 {
+    unsafe extern "C" fn get_driver_features(vdev: *mut bindings::vdpa_device) -> u64 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_driver_features(dev)
@@ -398,9 +377,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_num_max(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u16 {
+    unsafe extern "C" fn get_vq_num_max(vdev: *mut bindings::vdpa_device) -> u16 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_vq_num_max(dev)
@@ -409,9 +386,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vq_num_min(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u16 {
+    unsafe extern "C" fn get_vq_num_min(vdev: *mut bindings::vdpa_device) -> u16 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_vq_num_min(dev)
@@ -420,9 +395,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_device_id(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u32 {
+    unsafe extern "C" fn get_device_id(vdev: *mut bindings::vdpa_device) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_device_id(dev)
@@ -431,9 +404,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_vendor_id(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u32 {
+    unsafe extern "C" fn get_vendor_id(vdev: *mut bindings::vdpa_device) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_vendor_id(dev)
@@ -442,9 +413,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_status(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u8 {
+    unsafe extern "C" fn get_status(vdev: *mut bindings::vdpa_device) -> u8 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_status(dev)
@@ -453,10 +422,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn set_status(
-        vdev: *mut bindings::vdpa_device,
-        status: u8,
-    ) {
+    unsafe extern "C" fn set_status(vdev: *mut bindings::vdpa_device, status: u8) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::set_status(dev, status)
@@ -465,9 +431,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn reset(
-        vdev: *mut bindings::vdpa_device,
-    ) -> c_int {
+    unsafe extern "C" fn reset(vdev: *mut bindings::vdpa_device) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         let result = T::reset(dev);
@@ -479,10 +443,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn compat_reset(
-        vdev: *mut bindings::vdpa_device,
-        flags: u32,
-    ) -> c_int {
+    unsafe extern "C" fn compat_reset(vdev: *mut bindings::vdpa_device, flags: u32) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         let result = T::compat_reset(dev, ResetFlags(flags));
@@ -493,9 +454,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn suspend(
-        vdev: *mut bindings::vdpa_device,
-    ) -> c_int {
+    unsafe extern "C" fn suspend(vdev: *mut bindings::vdpa_device) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         from_result(|| T::suspend(dev).map(|()| 0))
@@ -504,9 +463,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn resume(
-        vdev: *mut bindings::vdpa_device,
-    ) -> c_int {
+    unsafe extern "C" fn resume(vdev: *mut bindings::vdpa_device) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         from_result(|| T::resume(dev).map(|()| 0))
@@ -515,9 +472,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_config_size(
-        vdev: *mut bindings::vdpa_device,
-    ) -> usize {
+    unsafe extern "C" fn get_config_size(vdev: *mut bindings::vdpa_device) -> usize {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_config_size(dev)
@@ -569,9 +524,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn get_generation(
-        vdev: *mut bindings::vdpa_device,
-    ) -> u32 {
+    unsafe extern "C" fn get_generation(vdev: *mut bindings::vdpa_device) -> u32 {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::get_generation(dev)
@@ -681,10 +634,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn reset_map(
-        vdev: *mut bindings::vdpa_device,
-        asid: c_uint,
-    ) -> c_int {
+    unsafe extern "C" fn reset_map(vdev: *mut bindings::vdpa_device, asid: c_uint) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         from_result(|| T::reset_map(dev, asid).map(|()| 0))
@@ -712,7 +662,14 @@ impl<T: Operations> OperationsVTable<T> {
     ) -> bindings::virtio_map {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
-        with_vq(dev, idx, bindings::virtio_map { dma_dev: ptr::null_mut() }, |dev, idx| T::get_vq_map(dev, idx).0)
+        with_vq(
+            dev,
+            idx,
+            bindings::virtio_map {
+                dma_dev: ptr::null_mut(),
+            },
+            |dev, idx| T::get_vq_map(dev, idx).0,
+        )
     }
 
     /// # Safety
@@ -732,9 +689,7 @@ impl<T: Operations> OperationsVTable<T> {
     /// # Safety
     ///
     /// Called by the bus.
-    unsafe extern "C" fn unbind_mm(
-        vdev: *mut bindings::vdpa_device,
-    ) {
+    unsafe extern "C" fn unbind_mm(vdev: *mut bindings::vdpa_device) {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         T::unbind_mm(dev)

@@ -172,6 +172,7 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
             span: None,
             start: 0,
         });
+        self.next = Some(0);
         Ok(())
     }
 
@@ -311,7 +312,7 @@ impl<'m, M: Memory> Walk<'m> for SplitWalk<'m, M> {
         self.mem
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Result<Option<Buffer>, QueueError> {
         let Some(index) = self.next else {
             return Ok(None);
