@@ -3,7 +3,7 @@
 //! The simulated devices.
 //!
 //! - [`management`] makes devices of what a user says, which [`provision`] checks;
-//! - [`device`] is the bus's view of a device: status, features, configuration, queues;
+//! - [`device`] is a device, and [`operations`] what the bus can do with it;
 //! - [`worker`] runs the queues, [`pair`] moves frames, [`control`] answers commands;
 //! - [`queue`] is one virtqueue, [`memory`] how its ring reaches memory;
 //! - [`shared`] and [`stats`] are what the others share, and what they count.
@@ -21,6 +21,7 @@ mod control;
 mod device;
 mod management;
 mod memory;
+mod operations;
 mod pair;
 mod provision;
 mod queue;

@@ -1,77 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The net device: what its bus operations do.
+//! The net device: what it consists of, and how its queues start and stop.
 
 use super::{
     control::ControlQueue,
     pair::Pair,
     provision::{
         Parameters,
-        Provision,
-        REQUIRED, //
+        Provision, //
     },
     queue::Vq,
     shared::Shared,
-    stats,
     worker::{
         Port,
         Task,
         Worker, //
     },
 };
-use crate::{
-    vdpa::{
-        self,
-        iommu::MapRequest,
-        Device,
-        ExtAck,
-        IovaRange,
-        ResetFlags,
-        StatsWriter,
-        VqAddress,
-        VqState, //
-    },
-    virtio::{
-        features::Features,
-        net::{
-            self,
-            MacAddress, //
-        },
-        status::Status,
-    },
+use crate::virtio::{
+    features::Features,
+    net::MacAddress,
+    status::Status, //
 };
 use kernel::{
-    mm::Mm,
     new_mutex,
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
     },
 };
 
-/// The group of receive and transmit queues.
-const GROUP_DATA: u32 = 0;
-/// The group of the control queue.
-const GROUP_CONTROL: u32 = 1;
 /// How many groups there are.
 pub(super) const GROUPS: u32 = 2;
 /// How many address spaces there are.
 pub(super) const ADDRESS_SPACES: u32 = 2;
 /// How many queue pairs there are.
-const PAIRS: u16 = 1;
+pub(super) const PAIRS: u16 = 1;
 /// How many virtqueues there are.
 pub(super) const QUEUES: u16 = 3;
 
 /// What control operations change. Its lock is taken before that of an attachment.
-struct Control {
-    provision: Provision,
-    status: Status,
-    features: Features,
+pub(super) struct Control {
+    pub(super) provision: Provision,
+    pub(super) status: Status,
+    pub(super) features: Features,
     /// Whether `features` was accepted since the last reset.
-    accepted: bool,
-    suspended: bool,
+    pub(super) accepted: bool,
+    pub(super) suspended: bool,
 }
 
 impl Control {
@@ -84,12 +60,12 @@ impl Control {
 /// A net device that gives its driver back what it sends.
 #[pin_data]
 pub(crate) struct NetDevice {
-    parameters: Parameters,
-    shared: Arc<Shared>,
-    pair: Arc<Worker<Pair>>,
-    control_queue: Arc<Worker<ControlQueue>>,
+    pub(super) parameters: Parameters,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pair: Arc<Worker<Pair>>,
+    pub(super) control_queue: Arc<Worker<ControlQueue>>,
     #[pin]
-    control: Mutex<Control>,
+    pub(super) control: Mutex<Control>,
 }
 
 /// The worker of a virtqueue.
@@ -99,21 +75,21 @@ enum WorkerOf<'a> {
 }
 
 /// Which virtqueue an index means.
-struct Slot<'a> {
+pub(super) struct Slot<'a> {
     worker: WorkerOf<'a>,
     slot: usize,
 }
 
 impl Slot<'_> {
     /// Does something with the virtqueue, under its lock.
-    fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
         match self.worker {
             WorkerOf::Pair(worker) => worker.attachment().state().vq(self.slot).map(f),
             WorkerOf::Control(worker) => worker.attachment().state().vq(self.slot).map(f),
         }
     }
 
-    fn port(&self) -> Option<&Port> {
+    pub(super) fn port(&self) -> Option<&Port> {
         match self.worker {
             WorkerOf::Pair(worker) => worker.port(self.slot),
             WorkerOf::Control(worker) => worker.port(self.slot),
@@ -121,7 +97,7 @@ impl Slot<'_> {
     }
 
     #[inline]
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         match self.worker {
             WorkerOf::Pair(worker) => Worker::wake(worker),
             WorkerOf::Control(worker) => Worker::wake(worker),
@@ -156,7 +132,7 @@ impl Slot<'_> {
 
     /// Stops the virtqueue. When it returns, neither its memory is accessed nor its driver
     /// called.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.with(Vq::stop);
         if let Some(port) = self.port() {
             port.interrupt.mask();
@@ -189,7 +165,7 @@ impl NetDevice {
 
     /// The virtqueue `idx`.
     #[inline]
-    fn slot(&self, idx: u16) -> Option<Slot<'_>> {
+    pub(super) fn slot(&self, idx: u16) -> Option<Slot<'_>> {
         match idx {
             0 | 1 => Some(Slot {
                 worker: WorkerOf::Pair(&self.pair),
@@ -204,17 +180,17 @@ impl NetDevice {
     }
 
     /// All virtqueues with their indices.
-    fn slots(&self) -> impl Iterator<Item = (u16, Slot<'_>)> {
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u16, Slot<'_>)> {
         (0..QUEUES).filter_map(|idx| Some((idx, self.slot(idx)?)))
     }
 
     /// Does something with virtqueue `idx`, under its lock.
-    fn with_vq<R>(&self, idx: u16, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
+    pub(super) fn with_vq<R>(&self, idx: u16, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
         self.slot(idx)?.with(f)
     }
 
     /// Starts virtqueue `idx`, if it and the device can run.
-    fn start_vq(&self, control: &Control, idx: u16) {
+    pub(super) fn start_vq(&self, control: &Control, idx: u16) {
         // Without the feature, there is no control queue.
         let exists = idx != 2 || control.features.contains(Features::NET_CTRL_VQ);
         if let (true, true, Some(slot)) = (control.runs(), exists, self.slot(idx)) {
@@ -223,7 +199,7 @@ impl NetDevice {
     }
 
     /// The status, with what the device itself has to say.
-    fn status(&self, control: &Control) -> Status {
+    pub(super) fn status(&self, control: &Control) -> Status {
         if self.shared.needs_reset() {
             control.status.with(Status::NEEDS_RESET)
         } else {
@@ -231,7 +207,7 @@ impl NetDevice {
         }
     }
 
-    fn do_reset(&self, control: &mut Control) {
+    pub(super) fn do_reset(&self, control: &mut Control) {
         control.status = Status::RESET;
         control.features = Features::NONE;
         control.accepted = false;
@@ -259,288 +235,5 @@ impl NetDevice {
         self.shared.set_mac(mac);
         drop(control);
         self.shared.config_interrupt.raise();
-    }
-}
-
-#[vtable]
-impl vdpa::Operations for NetDevice {
-    fn set_vq_address(dev: &Device<Self>, idx: u16, address: VqAddress) -> Result {
-        let result = dev
-            .with_vq(idx, |vq| vq.set_address(address))
-            .unwrap_or(Err(EINVAL));
-        if result.is_err() {
-            dev.shared.refused(format_args!(
-                "virtqueue {idx}: the areas {:#x}, {:#x}, {:#x} are not aligned to 16, 2, 4",
-                address.desc, address.driver, address.device
-            ));
-        }
-        result
-    }
-
-    fn set_vq_num(dev: &Device<Self>, idx: u16, num: u32) {
-        let num = u16::try_from(num)
-            .unwrap_or(u16::MAX)
-            .min(dev.parameters.num_max);
-        dev.with_vq(idx, |vq| vq.set_num(num));
-    }
-
-    #[inline]
-    fn kick_vq(dev: &Device<Self>, idx: u16) {
-        if let Some(slot) = dev.slot(idx) {
-            if let Some(port) = slot.port() {
-                port.kick();
-            }
-            slot.wake();
-        }
-    }
-
-    fn set_vq_ready(dev: &Device<Self>, idx: u16, ready: bool) {
-        let control = dev.control.lock();
-        dev.with_vq(idx, |vq| vq.set_ready(ready));
-        if ready {
-            dev.start_vq(&control, idx);
-        } else if let Some(slot) = dev.slot(idx) {
-            slot.stop();
-        }
-    }
-
-    fn get_vq_ready(dev: &Device<Self>, idx: u16) -> bool {
-        dev.with_vq(idx, |vq| vq.is_ready()).unwrap_or(false)
-    }
-
-    fn set_vq_state(dev: &Device<Self>, idx: u16, state: &VqState) -> Result {
-        dev.with_vq(idx, |vq| vq.set_index(state.split()))
-            .unwrap_or(Err(EINVAL))
-    }
-
-    fn get_vq_state(dev: &Device<Self>, idx: u16) -> Result<VqState> {
-        let index = dev.with_vq(idx, |vq| vq.index()).ok_or(EINVAL)?;
-        Ok(VqState::from_split(index))
-    }
-
-    fn get_vendor_vq_stats(
-        dev: &Device<Self>,
-        idx: u16,
-        stats: &mut StatsWriter<'_>,
-        extack: &mut ExtAck<'_>,
-    ) -> Result {
-        let Some(slot) = dev.slot(idx) else {
-            extack.set(c"there is no virtqueue of this index");
-            return Err(EINVAL);
-        };
-        let kicks = slot.port().map_or(0, Port::kicks);
-        let counters = slot.with(|vq| vq.counters).ok_or(EINVAL)?;
-        stats.put_max_vqp(PAIRS)?;
-        match idx {
-            2 => stats::control(stats, &counters, kicks),
-            _ if idx % 2 == 0 => stats::receive(stats, &counters, kicks),
-            _ => stats::transmit(stats, &counters, kicks),
-        }
-    }
-
-    fn get_vq_size(dev: &Device<Self>, idx: u16) -> u16 {
-        if dev.control.lock().status.contains(Status::DRIVER_OK) {
-            dev.with_vq(idx, |vq| vq.num()).unwrap_or(0)
-        } else {
-            dev.parameters.num_max
-        }
-    }
-
-    fn get_vq_align(_dev: &Device<Self>) -> u32 {
-        // Only legacy layouts depend on it; drivers lay out whole pages.
-        kernel::page::PAGE_SIZE as u32
-    }
-
-    fn get_vq_group(_dev: &Device<Self>, idx: u16) -> u32 {
-        if idx == 2 {
-            GROUP_CONTROL
-        } else {
-            GROUP_DATA
-        }
-    }
-
-    fn get_device_features(dev: &Device<Self>) -> u64 {
-        dev.control.lock().provision.features.0
-    }
-
-    fn get_backend_features(_dev: &Device<Self>) -> u64 {
-        vdpa::BACKEND_F_ENABLE_AFTER_DRIVER_OK
-    }
-
-    fn set_driver_features(dev: &Device<Self>, features: u64) -> Result {
-        let mut control = dev.control.lock();
-        if control.status.contains(Status::FEATURES_OK) {
-            return Err(EBUSY);
-        }
-        let features = Features(features);
-        control.accepted = false;
-        control.features = Features::NONE;
-        if features.is_empty() {
-            // The bus does so for drivers that read the configuration first.
-            return Err(EINVAL);
-        }
-        let unknown = features.without(control.provision.features);
-        let missing = REQUIRED.without(features);
-        if !unknown.is_empty() {
-            dev.shared.refused(format_args!(
-                "the driver wants {unknown}, which is not offered"
-            ));
-            return Err(EINVAL);
-        }
-        if !missing.is_empty() {
-            dev.shared
-                .refused(format_args!("the driver does not accept {missing}"));
-            return Err(EINVAL);
-        }
-        if let Some((bit, needs)) = features.missing_dependency() {
-            dev.shared
-                .refused(format_args!("the driver wants {bit} without {needs}"));
-            return Err(EINVAL);
-        }
-        control.features = features;
-        control.accepted = true;
-        Ok(())
-    }
-
-    fn get_driver_features(dev: &Device<Self>) -> u64 {
-        dev.control.lock().features.0
-    }
-
-    fn get_vq_num_max(dev: &Device<Self>) -> u16 {
-        dev.parameters.num_max
-    }
-
-    fn get_device_id(_dev: &Device<Self>) -> u32 {
-        net::DEVICE_ID
-    }
-
-    fn get_vendor_id(_dev: &Device<Self>) -> u32 {
-        // As the C simulator has it.
-        0
-    }
-
-    fn get_status(dev: &Device<Self>) -> u8 {
-        dev.status(&dev.control.lock()).0
-    }
-
-    fn set_status(dev: &Device<Self>, status: u8) {
-        let mut control = dev.control.lock();
-        let old = control.status;
-        match Status::next(dev.status(&control), Status(status), control.accepted) {
-            Ok(new) => control.status = new.without(Status::NEEDS_RESET),
-            Err(e) => {
-                dev.shared
-                    .refused(format_args!("status {} refused: {e}", Status(status)));
-                return;
-            }
-        }
-        if control.status.contains(Status::DRIVER_OK) && !old.contains(Status::DRIVER_OK) {
-            let features = control.features;
-            dev.control_queue
-                .attachment()
-                .state()
-                .set_features(features);
-            for idx in 0..QUEUES {
-                dev.start_vq(&control, idx);
-            }
-        }
-    }
-
-    fn reset(dev: &Device<Self>) -> Result {
-        dev.do_reset(&mut dev.control.lock());
-        // Whatever driver of this kernel had the device has it no longer.
-        dev.iommu().detach_driver_memory();
-        Ok(())
-    }
-
-    fn compat_reset(dev: &Device<Self>, flags: ResetFlags) -> Result {
-        Self::reset(dev)?;
-        if flags.clean_map() {
-            for asid in 0..ADDRESS_SPACES {
-                dev.iommu().unmap_all(asid)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn suspend(dev: &Device<Self>) -> Result {
-        let mut control = dev.control.lock();
-        control.suspended = true;
-        for (_, slot) in dev.slots() {
-            slot.stop();
-        }
-        Ok(())
-    }
-
-    fn resume(dev: &Device<Self>) -> Result {
-        let mut control = dev.control.lock();
-        control.suspended = false;
-        for idx in 0..QUEUES {
-            dev.start_vq(&control, idx);
-        }
-        drop(control);
-        // Interrupts that were due when the device was suspended did not come.
-        for (_, slot) in dev.slots() {
-            if let Some(port) = slot.port() {
-                port.interrupt.raise();
-            }
-        }
-        Ok(())
-    }
-
-    fn get_config_size(_dev: &Device<Self>) -> usize {
-        net::NetConfig::LEN
-    }
-
-    fn get_config(dev: &Device<Self>, offset: usize, buf: &mut [u8]) {
-        let config = dev.control.lock().provision.config(dev.shared.mac());
-        let from = config.as_bytes().get(offset..).unwrap_or(&[]);
-        for (to, from) in buf.iter_mut().zip(from) {
-            *to = *from;
-        }
-    }
-
-    fn set_config(_dev: &Device<Self>, _offset: usize, _buf: &[u8]) {
-        // Since version 1 of the specification, nothing in it is for the driver to write.
-    }
-
-    fn get_generation(dev: &Device<Self>) -> u32 {
-        dev.shared.generation()
-    }
-
-    fn get_iova_range(_dev: &Device<Self>) -> IovaRange {
-        IovaRange {
-            first: 0,
-            last: u64::MAX,
-        }
-    }
-
-    fn dma_map(dev: &Device<Self>, asid: u32, request: &MapRequest) -> Result {
-        dev.iommu().map(asid, request)
-    }
-
-    fn dma_unmap(dev: &Device<Self>, asid: u32, iova: u64, size: u64) -> Result {
-        dev.iommu().unmap(asid, iova, size)
-    }
-
-    fn reset_map(dev: &Device<Self>, asid: u32) -> Result {
-        dev.iommu().unmap_all(asid)
-    }
-
-    fn set_group_asid(dev: &Device<Self>, group: u32, asid: u32) -> Result {
-        match group {
-            GROUP_DATA => dev.pair.attachment().set_asid(asid),
-            GROUP_CONTROL => dev.control_queue.attachment().set_asid(asid),
-            _ => Err(EINVAL),
-        }
-    }
-
-    fn bind_mm(dev: &Device<Self>, mm: ARef<Mm>) -> Result {
-        dev.iommu().bind_mm(Some(mm));
-        Ok(())
-    }
-
-    fn unbind_mm(dev: &Device<Self>) {
-        dev.iommu().bind_mm(None);
     }
 }

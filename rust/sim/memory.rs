@@ -124,7 +124,10 @@ impl Memory for DeviceMemory<'_> {
 
     #[inline]
     fn load_descriptor(&self, area: &iommu::Area, offset: usize) -> Result<[u8; 16], AccessError> {
-        self.0.load(area, offset).map_err(error)
+        self.0
+            .load(area, offset)
+            .map(u128::to_ne_bytes)
+            .map_err(error)
     }
 
     #[inline]
@@ -134,7 +137,15 @@ impl Memory for DeviceMemory<'_> {
         offset: usize,
         element: [u8; 8],
     ) -> Result<(), AccessError> {
-        self.0.store(area, offset, element).map_err(error)
+        // An element may lie on two pages, each half of it on one.
+        let [a, b, c, d, rest @ ..] = element;
+        self.0
+            .store(area, offset, u32::from_ne_bytes([a, b, c, d]))
+            .and_then(|()| {
+                self.0
+                    .store(area, offset.wrapping_add(4), u32::from_ne_bytes(rest))
+            })
+            .map_err(error)
     }
 
     #[inline]

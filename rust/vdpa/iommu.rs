@@ -46,17 +46,19 @@ use kernel::{
 };
 
 mod access;
+mod area;
 mod attachment;
 mod driver_memory;
+mod piece;
 mod space;
 
 pub use access::{
     Access,
-    AccessFault,
+    AccessFault, //
+};
+pub use area::{
     Area,
-    CopyFault,
-    Element,
-    Piece, //
+    Element, //
 };
 pub use attachment::{
     Attachment,
@@ -64,6 +66,10 @@ pub use attachment::{
     Context, //
 };
 pub(super) use driver_memory::MAP_OPS;
+pub use piece::{
+    CopyFault,
+    Piece, //
+};
 
 use attachment::Attached;
 use space::{

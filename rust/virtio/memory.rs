@@ -86,12 +86,7 @@ pub trait Memory {
     /// The span that is returned starts at `iova` and is `len` bytes long, or shorter
     /// where the mapping ends earlier; the caller asks again for the rest. `len` is not
     /// zero, and `iova + len - 1` does not overflow.
-    fn span<'m>(
-        &'m self,
-        iova: u64,
-        len: u32,
-        access: Access,
-    ) -> Result<Self::Span<'m>, AccessError>;
+    fn span(&self, iova: u64, len: u32, access: Access) -> Result<Self::Span<'_>, AccessError>;
 
     /// Copies `len` bytes between two spans, which may overlap and may belong to the
     /// memories of two different queues.

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Areas: the parts of a virtqueue, translated once and used many times.
+
+use super::{
+    access::{
+        Access,
+        AccessFault, //
+    },
+    piece::{
+        user_read,
+        user_write, //
+    },
+    space::Place,
+    Permission,
+};
+use core::ptr;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// Plain numbers that a ring consists of.
+///
+/// # Safety
+///
+/// Any bytes are a valid value, and there is no padding.
+pub unsafe trait Element: Copy + Default {}
+
+// SAFETY: Any 16 bits are a `u16`.
+unsafe impl Element for u16 {}
+// SAFETY: Any 32 bits are a `u32`.
+unsafe impl Element for u32 {}
+// SAFETY: Any 64 bits are a `u64`.
+unsafe impl Element for u64 {}
+// SAFETY: Any 128 bits are a `u128`.
+unsafe impl Element for u128 {}
+
+/// Room for the translation of a part of a virtqueue, page by page.
+///
+/// # Invariants
+///
+/// At the change that `stamp` names, the bytes `iova..iova + len` were mapped for
+/// `permission`, and page `i` of them was at `pages[i]`.
+pub struct Area {
+    stamp: u64,
+    iova: u64,
+    len: usize,
+    user: bool,
+    permission: Permission,
+    pages: KVec<usize>,
+}
+
+impl Area {
+    /// No change has this number.
+    const NEVER: u64 = 0;
+
+    /// Makes room for a part of at most `len` bytes.
+    ///
+    /// Fails with `ENOMEM`.
+    pub fn new(len: usize) -> Result<Self> {
+        // One more, because it need not start at a page.
+        let pages = len.div_ceil(PAGE_SIZE) + 1;
+        // INVARIANT: No change is called `NEVER`.
+        Ok(Self {
+            stamp: Self::NEVER,
+            iova: 0,
+            len: 0,
+            user: false,
+            permission: Permission::Read,
+            pages: KVec::from_elem(0, pages, GFP_KERNEL)?,
+        })
+    }
+}
+
+impl Access<'_> {
+    /// Makes `area` the translation of `len` bytes at `iova`.
+    ///
+    /// Cheap if it is that already and nothing has changed. Fails with
+    /// [`AccessFault::Unmapped`] also where `area` has no room for so many bytes.
+    #[inline]
+    pub fn resolve(
+        &self,
+        area: &mut Area,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> Result<(), AccessFault> {
+        if area.stamp == self.stamp()
+            && area.iova == iova
+            && area.len == len
+            && area.permission.allows(permission)
+        {
+            return Ok(());
+        }
+        self.resolve_anew(area, iova, len, permission)
+    }
+
+    fn resolve_anew(
+        &self,
+        area: &mut Area,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> Result<(), AccessFault> {
+        area.stamp = Area::NEVER;
+        let mut done = 0usize;
+        let mut user = None;
+        for page in area.pages.iter_mut() {
+            let at = iova.checked_add(done as u64).ok_or(AccessFault::Unmapped)?;
+            let in_page = at as usize % PAGE_SIZE;
+            let want = (PAGE_SIZE - in_page).min(len - done);
+            if want == 0 {
+                break;
+            }
+            let (place, got) = self.translate(at, want, permission)?;
+            if got < want {
+                // A mapping that ends within a page: possible, but no ring lies so.
+                return Err(AccessFault::Unmapped);
+            }
+            let (address, is_user) = match place {
+                // The low bits are kept, so that what is aligned for the driver is
+                // aligned for us.
+                Place::Kernel(address) if address % PAGE_SIZE != in_page => {
+                    return Err(AccessFault::Unmapped)
+                }
+                Place::Kernel(address) => (address, false),
+                Place::User(address) => (address, true),
+            };
+            if *user.get_or_insert(is_user) != is_user {
+                return Err(AccessFault::Unmapped);
+            }
+            *page = address.wrapping_sub(in_page);
+            done += want;
+        }
+        if done != len {
+            return Err(AccessFault::Unmapped);
+        }
+        // INVARIANT: The loop has found each page at the change that `stamp` names, and
+        // they cover all of `iova..iova + len`.
+        area.user = user.unwrap_or(false);
+        area.iova = iova;
+        area.len = len;
+        area.permission = permission;
+        area.stamp = self.stamp();
+        Ok(())
+    }
+
+    /// The place of `size` bytes at `offset` of a resolved area.
+    #[inline]
+    fn place(&self, area: &Area, offset: usize, size: usize) -> Result<Place, AccessFault> {
+        if area.stamp != self.stamp() || offset.checked_add(size).is_none_or(|end| end > area.len) {
+            return Err(AccessFault::Unmapped);
+        }
+        let at = (area.iova as usize % PAGE_SIZE).wrapping_add(offset);
+        let page = area
+            .pages
+            .get(at / PAGE_SIZE)
+            .ok_or(AccessFault::Unmapped)?;
+        let in_page = at % PAGE_SIZE;
+        if in_page.wrapping_add(size) > PAGE_SIZE {
+            return Err(AccessFault::Unmapped);
+        }
+        let address = page.wrapping_add(in_page);
+        if !area.user {
+            Ok(Place::Kernel(address))
+        } else if self.user() {
+            Ok(Place::User(address))
+        } else {
+            Err(AccessFault::Unmapped)
+        }
+    }
+
+    /// Reads `T` at `offset` of an area that was resolved for reading, each byte once, in one access
+    /// of the processor where `T` is at most a word and memory is the kernel's.
+    ///
+    /// Fails with [`AccessFault::Unmapped`] if `offset` is not aligned for `T`, if the
+    /// element does not lie within the area, or if the area is out of date.
+    #[inline]
+    pub fn load<T: Element>(&self, area: &Area, offset: usize) -> Result<T, AccessFault> {
+        match self.place(area, offset, size_of::<T>())? {
+            Place::Kernel(address) => {
+                let from = address as *const T;
+                if !from.is_aligned() {
+                    return Err(AccessFault::Unmapped);
+                }
+                // SAFETY: By the invariants of `Area` and `Self` this is mapped memory,
+                // which stays while the lock is held; it is aligned, and any value is
+                // valid for an `Element`. Others may write it meanwhile, hence volatile.
+                Ok(unsafe { ptr::read_volatile(from) })
+            }
+            Place::User(address) => {
+                let mut value = T::default();
+                // SAFETY: `value` is ours; the function checks the user's address.
+                unsafe {
+                    user_read((&raw mut value).cast(), address, size_of::<T>())?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// Writes `value` at `offset` of an area that was resolved for writing.
+    ///
+    /// Fails as [`load`](Self::load) does, and with [`AccessFault::Permission`] if the area
+    /// was resolved for reading only.
+    #[inline]
+    pub fn store<T: Element>(
+        &self,
+        area: &Area,
+        offset: usize,
+        value: T,
+    ) -> Result<(), AccessFault> {
+        if !area.permission.allows(Permission::Write) {
+            return Err(AccessFault::Permission);
+        }
+        match self.place(area, offset, size_of::<T>())? {
+            Place::Kernel(address) => {
+                let to = address as *mut T;
+                if !to.is_aligned() {
+                    return Err(AccessFault::Unmapped);
+                }
+                // SAFETY: As in `load`; and the mapping permits writing.
+                unsafe { ptr::write_volatile(to, value) };
+                Ok(())
+            }
+            Place::User(address) => {
+                // SAFETY: `value` is ours; the function checks the user's address.
+                unsafe { user_write(address, (&raw const value).cast(), size_of::<T>()) }
+            }
+        }
+    }
+}

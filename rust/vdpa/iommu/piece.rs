@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pieces of buffers: bytes that lie side by side.
+
+use super::{
+    access::{
+        Access,
+        AccessFault, //
+    },
+    space::Place,
+};
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    ffi::c_void,
+    prelude::*, //
+};
+
+/// Which side of a copy failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFault {
+    /// The side that is read.
+    Source(AccessFault),
+    /// The side that is written.
+    Destination(AccessFault),
+}
+
+/// Bytes of driver memory that lie side by side.
+///
+/// # Invariants
+///
+/// The `len` bytes at `place` are mapped, for the permission that was asked for, and stay
+/// so for `'a`.
+#[derive(Clone, Copy)]
+pub struct Piece<'a> {
+    place: Place,
+    len: usize,
+    _access: PhantomData<&'a Access<'a>>,
+}
+
+impl Piece<'_> {
+    /// # Safety
+    ///
+    /// The `len` bytes at `place`, at least one, are mapped for what the piece will be used
+    /// for, and stay so for its lifetime.
+    #[inline]
+    pub(super) unsafe fn new(place: Place, len: usize) -> Self {
+        // INVARIANT: As required of the caller.
+        Self {
+            place,
+            len,
+            _access: PhantomData,
+        }
+    }
+
+    /// Length in bytes, at least one.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The place at `offset`, if `len` bytes from there on lie within the piece.
+    #[inline]
+    fn at(&self, offset: usize, len: usize) -> Result<Place, AccessFault> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(AccessFault::Unmapped);
+        }
+        Ok(self.place.add(offset as u64))
+    }
+
+    /// Reads bytes that start `offset` bytes into the piece.
+    ///
+    /// Fails with [`AccessFault::Unmapped`] if they do not lie within it.
+    #[inline]
+    pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), AccessFault> {
+        match self.at(offset, out.len())? {
+            Place::Kernel(from) => {
+                // SAFETY: The bytes are mapped by the type invariant, and `out` is ours.
+                // The driver may write them meanwhile; nothing depends on what is read.
+                unsafe { ptr::copy(from as *const u8, out.as_mut_ptr(), out.len()) };
+                Ok(())
+            }
+            // SAFETY: `out` is ours; the function checks the user's address.
+            Place::User(from) => unsafe { user_read(out.as_mut_ptr().cast(), from, out.len()) },
+        }
+    }
+
+    /// Writes bytes, `offset` bytes into the piece, which was found for writing.
+    ///
+    /// Fails with [`AccessFault::Unmapped`] if they would not lie within it.
+    #[inline]
+    pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), AccessFault> {
+        match self.at(offset, data.len())? {
+            Place::Kernel(to) => {
+                // SAFETY: The bytes are mapped by the type invariant, and `data` is ours.
+                unsafe { ptr::copy(data.as_ptr(), to as *mut u8, data.len()) };
+                Ok(())
+            }
+            // SAFETY: `data` is ours; the function checks the user's address.
+            Place::User(to) => unsafe { user_write(to, data.as_ptr().cast(), data.len()) },
+        }
+    }
+
+    /// Copies `len` bytes from `source` to `destination`, each with an offset into the
+    /// piece. The two may overlap, and may belong to different devices.
+    pub fn copy(
+        source: (&Piece<'_>, usize),
+        destination: (&Piece<'_>, usize),
+        len: usize,
+    ) -> Result<(), CopyFault> {
+        let from = source.0.at(source.1, len).map_err(CopyFault::Source)?;
+        let to = destination
+            .0
+            .at(destination.1, len)
+            .map_err(CopyFault::Destination)?;
+        match (from, to) {
+            (Place::Kernel(from), Place::Kernel(to)) => {
+                // SAFETY: Both are mapped by the type invariant; `copy` allows overlap.
+                unsafe { ptr::copy(from as *const u8, to as *mut u8, len) };
+                Ok(())
+            }
+            // SAFETY: `to` is mapped by the type invariant; the user's address is checked.
+            (Place::User(from), Place::Kernel(to)) => unsafe {
+                user_read(to as *mut c_void, from, len).map_err(CopyFault::Source)
+            },
+            // SAFETY: `from` is mapped by the type invariant; the user's address is checked.
+            (Place::Kernel(from), Place::User(to)) => unsafe {
+                user_write(to, from as *const c_void, len).map_err(CopyFault::Destination)
+            },
+            (Place::User(from), Place::User(to)) => copy_user(from, to, len),
+        }
+    }
+}
+
+/// Copies from user to user, for which the kernel has no direct way.
+fn copy_user(from: usize, to: usize, len: usize) -> Result<(), CopyFault> {
+    let mut bounce = [0u8; 512];
+    let mut done = 0usize;
+    while done < len {
+        let step = bounce.len().min(len - done);
+        // SAFETY: `bounce` has `step` bytes; the function checks the user's address.
+        unsafe { user_read(bounce.as_mut_ptr().cast(), from.wrapping_add(done), step) }
+            .map_err(CopyFault::Source)?;
+        // SAFETY: `bounce` has `step` bytes; the function checks the user's address.
+        unsafe { user_write(to.wrapping_add(done), bounce.as_ptr().cast(), step) }
+            .map_err(CopyFault::Destination)?;
+        done += step;
+    }
+    Ok(())
+}
+
+/// Reads user memory without faulting.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `len` bytes.
+#[inline]
+pub(super) unsafe fn user_read(
+    to: *mut c_void,
+    from: usize,
+    len: usize,
+) -> Result<(), AccessFault> {
+    // SAFETY: As required of the caller; the function checks `from`.
+    if unsafe { bindings::rvdpa_user_read(to, from, len) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
+
+/// Writes user memory without faulting.
+///
+/// # Safety
+///
+/// `from` is valid for reads of `len` bytes.
+#[inline]
+pub(super) unsafe fn user_write(
+    to: usize,
+    from: *const c_void,
+    len: usize,
+) -> Result<(), AccessFault> {
+    // SAFETY: As required of the caller; the function checks `to`.
+    if unsafe { bindings::rvdpa_user_write(to, from, len) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
