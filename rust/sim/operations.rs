@@ -295,7 +295,7 @@ impl vdpa::Operations for NetDevice {
         }
     }
 
-    fn dma_map(dev: &Device<Self>, asid: u32, request: &MapRequest) -> Result {
+    fn dma_map(dev: &Device<Self>, asid: u32, request: &MapRequest<'_>) -> Result {
         dev.iommu().map(asid, request)
     }
 

@@ -221,7 +221,8 @@ impl<T: Task> Worker<T> {
         let mut batches = 0;
         while batches < BATCHES {
             let Some(outcome) = self.batch(context) else {
-                return false;
+                // Another client's memory: has to be prepared anew.
+                return true;
             };
             for (port, raise) in self.ports.iter().zip(outcome.raise) {
                 if raise {
@@ -257,7 +258,7 @@ impl<T: Task> Worker<T> {
     }
 
     fn batch(&self, context: &Context<'_>) -> Option<Outcome> {
-        let mut guard = self.attachment.lock(context);
+        let mut guard = self.attachment.lock(context)?;
         let (task, access) = guard.split().ok()?;
         Some(task.run(&DeviceMemory(access), &self.shared))
     }

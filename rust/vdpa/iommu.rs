@@ -27,6 +27,7 @@
 //! nobody locks them the other way round.
 
 use crate::bindings;
+use core::marker::PhantomData;
 use kernel::{
     mm::Mm,
     new_spinlock,
@@ -135,6 +136,8 @@ struct Core {
     /// The mm that addresses of VA mappings belong to.
     #[pin]
     mm: SpinLock<Option<ARef<Mm>>>,
+    /// Counts how often `mm` was set.
+    mm_epoch: Atomic<u64>,
 }
 
 impl Core {
@@ -153,9 +156,12 @@ impl Core {
     }
 }
 
-/// A physical range that vhost-vdpa wants to map.
-#[derive(Clone, Copy, Debug)]
-pub struct MapRequest {
+/// A range that vhost-vdpa wants to map.
+///
+/// Its memory is sure to be there only during the operation that brings the request, so it
+/// cannot be kept.
+#[derive(Debug)]
+pub struct MapRequest<'a> {
     /// First iova.
     pub iova: u64,
     /// Length in bytes.
@@ -166,6 +172,7 @@ pub struct MapRequest {
     ///
     /// Private, because whoever could choose it could make the device write anywhere.
     pub(super) address: u64,
+    pub(super) _operation: PhantomData<&'a ()>,
 }
 
 /// The translation of one device.
@@ -209,6 +216,7 @@ impl Iommu {
                 identity: AtomicFlag::new(false),
                 use_va,
                 mm <- new_spinlock!(None),
+                mm_epoch: Atomic::new(0),
             }),
             GFP_KERNEL,
         )?;
@@ -232,13 +240,14 @@ impl Iommu {
     ///
     /// Never waits for the datapath. Fails with `EINVAL` (no such address space, empty or
     /// overflowing range, not memory), `EEXIST` (overlaps another mapping), `ENOMEM`.
-    pub fn map(&self, asid: u32, request: &MapRequest) -> Result {
+    pub fn map(&self, asid: u32, request: &MapRequest<'_>) -> Result {
         let space = self.core.space(asid)?;
         let MapRequest {
             iova,
             size,
             permission,
             address,
+            ..
         } = *request;
         let last = size
             .checked_sub(1)
@@ -313,8 +322,15 @@ impl Iommu {
     }
 
     /// Sets the mm that VA mappings refer to, for `bind_mm` and `unbind_mm`.
+    ///
+    /// When it returns, the old mm is not accessed any more.
     pub fn bind_mm(&self, mm: Option<ARef<Mm>>) {
-        // The old one is dropped without the lock.
-        let _old = core::mem::replace(&mut *self.core.mm.lock(), mm);
+        let mut bound = self.core.mm.lock();
+        let old = core::mem::replace(&mut *bound, mm);
+        // Under the lock, so that an mm and its number belong together.
+        self.core.mm_epoch.fetch_add(1, Full);
+        drop(bound);
+        self.settle();
+        drop(old);
     }
 }

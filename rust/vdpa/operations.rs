@@ -239,7 +239,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
     }
 
     /// Adds a mapping to an address space. With `dma_unmap` only.
-    fn dma_map(_dev: &Device<Self>, _asid: u32, _request: &MapRequest) -> Result {
+    fn dma_map(_dev: &Device<Self>, _asid: u32, _request: &MapRequest<'_>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 

@@ -177,7 +177,7 @@ impl MapTable<'_> {
     ///
     /// Fails with what `each` fails with, and with `EINVAL` if vhost-vdpa gives a permission
     /// that does not exist.
-    pub fn for_each(&self, mut each: impl FnMut(&MapRequest) -> Result) -> Result {
+    pub fn for_each(&self, mut each: impl FnMut(&MapRequest<'_>) -> Result) -> Result {
         // SAFETY: The table is valid by the invariant that `from_raw` requires.
         let mut map = unsafe { bindings::vhost_iotlb_itree_first(self.raw, 0, u64::MAX) };
         while !map.is_null() {
@@ -188,6 +188,7 @@ impl MapTable<'_> {
                 size: entry.size,
                 permission: Permission::from_vhost(entry.perm).ok_or(EINVAL)?,
                 address: entry.addr,
+                _operation: PhantomData,
             })?;
             // SAFETY: As above.
             map = unsafe { bindings::vhost_iotlb_itree_next(map, 0, u64::MAX) };

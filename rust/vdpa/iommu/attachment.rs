@@ -106,10 +106,11 @@ impl<S: Send + Unpin> Attachment<S> {
     /// Sleeps only if the device uses VA; then it must be called by a worker in process
     /// context.
     pub fn enter<R>(&self, work: impl FnOnce(&Context<'_>) -> R) -> R {
-        let mm = if self.core.use_va {
-            self.core.mm.lock().clone()
+        let (mm, epoch) = if self.core.use_va {
+            let bound = self.core.mm.lock();
+            (bound.clone(), self.core.mm_epoch.load(Relaxed))
         } else {
-            None
+            (None, 0)
         };
         let used = mm.filter(|mm| {
             // SAFETY: `mm` is a valid mm; whether it can be used here is checked.
@@ -118,6 +119,7 @@ impl<S: Send + Unpin> Attachment<S> {
         let context = Context {
             core: &self.core,
             user: used.is_some(),
+            epoch,
             _not_send: NotThreadSafe::default(),
         };
         let result = work(&context);
@@ -128,17 +130,23 @@ impl<S: Send + Unpin> Attachment<S> {
     }
 
     /// Locks the state and gives access to memory.
+    ///
+    /// `None` if another mm was bound since [`enter`](Self::enter), which has to be called
+    /// anew then.
     #[inline]
-    pub fn lock<'a>(&'a self, context: &'a Context<'_>) -> AttachmentGuard<'a, S> {
+    pub fn lock<'a>(&'a self, context: &'a Context<'_>) -> Option<AttachmentGuard<'a, S>> {
         let inner = self.inner.lock();
-        AttachmentGuard {
+        if context.is_stale(&self.core) {
+            return None;
+        }
+        Some(AttachmentGuard {
             core: &self.core,
             user: context.reaches(&self.core),
             // Pairs with the store in `Core::changed`: who has taken a mapping away either
             // is seen here, or waits for this lock.
             stamp: self.core.stamp.load(Acquire),
             inner,
-        }
+        })
     }
 
     /// Brings memory in after an access failed with [`AccessFault::NotPresent`].
@@ -152,29 +160,18 @@ impl<S: Send + Unpin> Attachment<S> {
         len: usize,
         permission: Permission,
     ) -> bool {
-        let Some((address, len)) = self.user_range(context, iova, len, permission) else {
+        let Some(mut guard) = self.lock(context) else {
+            // Another mm: the next try will tell.
+            return true;
+        };
+        let Some((address, len)) = guard.user_range(iova, len, permission) else {
             return false;
         };
+        drop(guard);
         let write = permission.allows(Permission::Write);
         // SAFETY: The function checks the address; `context` says that this is a kernel
         // thread that uses the mm, so that it may sleep.
         unsafe { bindings::rvdpa_user_fault_in(address, len, write) }
-    }
-
-    /// Where the client sees `iova`.
-    fn user_range(
-        &self,
-        context: &Context<'_>,
-        iova: u64,
-        len: usize,
-        permission: Permission,
-    ) -> Option<(usize, usize)> {
-        let mut guard = self.lock(context);
-        let (_, access) = guard.split().ok()?;
-        match access.translate(iova, len, permission).ok()? {
-            (Place::User(address), len) => Some((address, len)),
-            (Place::Kernel(_), _) => None,
-        }
     }
 }
 
@@ -189,10 +186,20 @@ pub struct Context<'a> {
     core: &'a Core,
     /// The current mm is the one that is bound to the device of `core`.
     user: bool,
+    /// Which of the mms that were bound this is about.
+    epoch: u64,
     _not_send: NotThreadSafe,
 }
 
 impl Context<'_> {
+    /// Whether another mm was bound to the device since the context was made for it.
+    fn is_stale(&self, core: &Core) -> bool {
+        core.use_va
+            && ptr::eq(self.core, core)
+            && self.epoch != core.mm_epoch.load(Acquire)
+    }
+
+    /// Whether memory of the client of `core` can be reached.
     fn reaches(&self, core: &Core) -> bool {
         self.user && ptr::eq(self.core, core)
     }
@@ -246,5 +253,19 @@ impl<S: Unpin> AttachmentGuard<'_, S> {
             )
         };
         Ok((&mut inner.state, access))
+    }
+
+    /// Where the client sees `iova`, and how many of `len` bytes lie side by side there.
+    fn user_range(
+        &mut self,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> Option<(usize, usize)> {
+        let (_, access) = self.split().ok()?;
+        match access.translate(iova, len, permission).ok()? {
+            (Place::User(address), len) => Some((address, len)),
+            (Place::Kernel(_), _) => None,
+        }
     }
 }

@@ -611,6 +611,7 @@ impl<T: Operations> OperationsVTable<T> {
                 size,
                 permission: Permission::from_vhost(perm).ok_or(EINVAL)?,
                 address: pa,
+                _operation: PhantomData,
             };
             T::dma_map(dev, asid, &request)?;
             Ok(0)
