@@ -62,6 +62,7 @@ struct State {
     regions: Vec<Region>,
     generation: u64,
     resolutions: u64,
+    spans: u64,
     log: Option<Vec<DeviceAccess>>,
     hook: Option<Hook>,
 }
@@ -148,6 +149,11 @@ impl MockMemory {
     /// How often an area was resolved anew, rather than found to be still good.
     pub fn resolutions(&self) -> u64 {
         self.state().resolutions
+    }
+
+    /// How many spans the device has asked for.
+    pub fn spans(&self) -> u64 {
+        self.state().spans
     }
 
     /// Starts to log what the device does, from nothing.
@@ -346,6 +352,7 @@ impl Memory for MockMemory {
 
     fn span(&self, iova: u64, len: u32, access: Access) -> Result<MockSpan<'_>, AccessError> {
         assert!(len > 0 && iova.checked_add(u64::from(len) - 1).is_some());
+        self.state().spans += 1;
         Ok(MockSpan {
             memory: self,
             iova,

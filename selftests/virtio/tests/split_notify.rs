@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Indices and notifications of the split virtqueue (2.7.6 to 2.7.10, 2.7.13, 2.7.14).
+
+use rvdpa_virtio::{
+    features::Features,
+    layout::{
+        LayoutError,
+        QueueLayout, //
+    },
+    memory::Access,
+    mock::{
+        Buffer,
+        Form,
+        MockMemory,
+        Used, //
+    },
+    queue::{
+        need_event,
+        Interrupt,
+        Queue, //
+    },
+    split::SplitQueue,
+};
+use selftests_virtio::*;
+
+/// One byte for the device to read.
+const BYTE: &[Buffer] = &[Buffer::readable(SOURCE, 1)];
+
+/// Makes `count` chains available.
+fn offer(rig: &mut Rig, count: usize) {
+    for _ in 0..count {
+        rig.driver.add(BYTE, Form::Direct).unwrap();
+    }
+    rig.driver.publish();
+}
+
+/// Takes and hands back all available chains, in one batch. Returns how many.
+fn drain(rig: &mut Rig) -> usize {
+    let mut count = 0;
+    while let Some(head) = rig.peek().unwrap() {
+        rig.queue.complete(&rig.memory, head, 0).unwrap();
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn clause_2_7_6_indices_wrap_at_65536() {
+    for features in [Features::NONE, Features::EVENT_IDX] {
+        for size in [1, 2, 8, 256, 32768] {
+            let mut rig = Rig::starting_at(size, features, 65533);
+            assert_eq!(rig.queue.avail_index(), 65533);
+            for round in 0..7_u16 {
+                let head = rig.offer(BYTE, Form::Direct);
+                let taken = rig.head();
+                assert_eq!(taken.index(), head);
+                rig.queue.complete(&rig.memory, taken, 3).unwrap();
+                assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Raise));
+                assert_eq!(rig.driver.poll_used(), Some(Used { head, len: 3 }));
+                rig.driver.enable_interrupts();
+                let index = 65534_u16.wrapping_add(round);
+                assert_eq!(rig.queue.avail_index(), index);
+                assert_eq!(rig.driver.read_used_index(), index);
+            }
+            assert_eq!(rig.peek(), Ok(None));
+        }
+    }
+}
+
+#[test]
+fn clause_2_7_7_2_event_index_arithmetic_is_that_of_the_specification() {
+    // The definition, in the types of C: each operand is converted, and the result too.
+    fn vring_need_event(event: u16, new: u16, old: u16) -> bool {
+        let left = (i32::from(new) - i32::from(event) - 1) as u16;
+        let right = (i32::from(new) - i32::from(old)) as u16;
+        left < right
+    }
+    let edges = [
+        0, 1, 2, 100, 32766, 32767, 32768, 32769, 65533, 65534, 65535,
+    ];
+    for event in 0..=u16::MAX {
+        for new in edges {
+            for old in edges {
+                assert_eq!(
+                    need_event(event, new, old),
+                    vring_need_event(event, new, old)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn clause_2_7_7_2_event_index_means_that_the_event_was_passed() {
+    for old in [0_u16, 5, 65530] {
+        for count in 0..20 {
+            let new = old.wrapping_add(count);
+            for event in 0..=u16::MAX {
+                // The entry at `event` is one of those from `old` up to `new`.
+                let passed = (0..count).any(|at| old.wrapping_add(at) == event);
+                assert_eq!(need_event(event, new, old), passed);
+            }
+        }
+    }
+}
+
+#[test]
+fn publishing_without_used_buffers_is_nothing() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 1);
+    let _ = rig.head();
+    rig.memory.start_log();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Nothing));
+    assert_eq!(rig.memory.take_log(), []);
+}
+
+#[test]
+fn a_batch_is_published_by_one_store() {
+    let mut rig = Rig::new(8, Features::NONE);
+    offer(&mut rig, 5);
+    rig.memory.start_log();
+    assert_eq!(drain(&mut rig), 5);
+    rig.queue.publish(&rig.memory).unwrap();
+    let log = rig.memory.take_log();
+    let count = |iova, access| {
+        log.iter()
+            .filter(|seen| seen.iova == iova && seen.access == access)
+            .count()
+    };
+    assert_eq!(count(DEVICE + 2, Access::Write), 1);
+    // Once for the batch, and once to find that there is no more.
+    assert_eq!(count(DRIVER + 2, Access::Read), 2);
+    assert_eq!(count(DRIVER, Access::Read), 1);
+}
+
+#[test]
+fn completed_chains_are_not_seen_before_they_are_published() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 2);
+    drain(&mut rig);
+    assert_eq!(rig.driver.poll_used(), None);
+    rig.queue.publish(&rig.memory).unwrap();
+    assert!(rig.driver.poll_used().is_some());
+    assert!(rig.driver.poll_used().is_some());
+    assert_eq!(rig.driver.poll_used(), None);
+}
+
+#[test]
+fn clause_2_7_7_interrupts_follow_the_flag() {
+    let mut rig = Rig::new(8, Features::NONE);
+    offer(&mut rig, 3);
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Raise));
+    rig.driver.disable_interrupts();
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Suppressed));
+    assert!(rig.driver.enable_interrupts());
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Raise));
+}
+
+#[test]
+fn clause_2_7_7_2_interrupts_follow_the_used_event() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 6);
+    // The third used buffer is the one that counts.
+    rig.driver.set_used_event(2);
+    rig.complete();
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Suppressed));
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Raise));
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Suppressed));
+    rig.driver.disable_interrupts();
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Suppressed));
+    while rig.driver.poll_used().is_some() {}
+    assert!(!rig.driver.enable_interrupts());
+    rig.complete();
+    assert_eq!(rig.queue.publish(&rig.memory), Ok(Interrupt::Raise));
+}
+
+#[test]
+fn clause_2_7_10_kicks_follow_the_flag() {
+    let mut rig = Rig::new(8, Features::NONE);
+    rig.queue.begin(&rig.memory).unwrap();
+    assert!(!rig.driver.needs_kick());
+    offer(&mut rig, 1);
+    assert!(rig.driver.needs_kick());
+    rig.queue.suppress_kicks(&rig.memory).unwrap();
+    offer(&mut rig, 1);
+    assert!(!rig.driver.needs_kick());
+    assert_eq!(rig.queue.allow_kicks(&rig.memory), Ok(true));
+    drain(&mut rig);
+    assert_eq!(rig.queue.allow_kicks(&rig.memory), Ok(false));
+    offer(&mut rig, 1);
+    assert!(rig.driver.needs_kick());
+}
+
+#[test]
+fn a_flag_that_stands_is_not_written_again() {
+    let mut rig = Rig::new(8, Features::NONE);
+    rig.queue.begin(&rig.memory).unwrap();
+    rig.memory.start_log();
+    rig.queue.suppress_kicks(&rig.memory).unwrap();
+    assert_eq!(rig.memory.take_log().len(), 1);
+    rig.queue.suppress_kicks(&rig.memory).unwrap();
+    assert_eq!(rig.memory.take_log().len(), 0);
+    // The flag, and a look at the index.
+    rig.queue.allow_kicks(&rig.memory).unwrap();
+    assert_eq!(rig.memory.take_log().len(), 2);
+    rig.queue.allow_kicks(&rig.memory).unwrap();
+    assert_eq!(rig.memory.take_log().len(), 1);
+}
+
+#[test]
+fn clause_2_7_10_2_kicks_follow_the_available_event() {
+    let mut rig = Rig::starting_at(8, ALL, 65534);
+    rig.queue.begin(&rig.memory).unwrap();
+    for _ in 0..5 {
+        assert_eq!(rig.queue.allow_kicks(&rig.memory), Ok(false));
+        offer(&mut rig, 1);
+        assert!(rig.driver.needs_kick());
+        // Until the device asks again, no further kick is needed.
+        rig.queue.suppress_kicks(&rig.memory).unwrap();
+        offer(&mut rig, 1);
+        assert!(!rig.driver.needs_kick());
+        assert_eq!(drain(&mut rig), 2);
+        rig.queue.publish(&rig.memory).unwrap();
+        while rig.driver.poll_used().is_some() {}
+        // The flag is not used then (2.7.10.2).
+        assert_eq!(rig.driver.read_used_flags(), 0);
+    }
+}
+
+#[test]
+fn clause_2_7_10_what_comes_while_kicks_are_being_allowed_is_found() {
+    for features in [Features::NONE, ALL] {
+        let mut rig = Rig::new(8, features);
+        rig.queue.begin(&rig.memory).unwrap();
+        rig.queue.suppress_kicks(&rig.memory).unwrap();
+        offer(&mut rig, 1);
+        drain(&mut rig);
+        // As soon as the device has written what it wants, the driver goes on.
+        rig.memory.set_hook(|memory, seen| {
+            use rvdpa_virtio::mock::DriverMemory;
+            if seen.access == Access::Write {
+                memory.store_u16(DRIVER + 2, 2);
+            }
+        });
+        assert_eq!(rig.queue.allow_kicks(&rig.memory), Ok(true));
+    }
+}
+
+#[test]
+fn kicks_are_wanted_for_more_when_chains_were_left_where_they_are() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 2);
+    let _ = rig.head();
+    assert_eq!(rig.queue.allow_kicks(&rig.memory), Ok(true));
+    assert!(!rig.driver.needs_kick() || rig.driver.read_avail_event() == 2);
+    offer(&mut rig, 1);
+    assert!(rig.driver.needs_kick());
+}
+
+#[test]
+fn a_chain_that_is_left_is_found_again() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 2);
+    let first = rig.head();
+    let again = rig.head();
+    assert_eq!(first, again);
+    assert_eq!(rig.queue.avail_index(), 0);
+    rig.queue.complete(&rig.memory, again, 0).unwrap();
+    assert_ne!(first, rig.head());
+    assert_eq!(rig.queue.avail_index(), 1);
+}
+
+#[test]
+fn rewinding_makes_completed_chains_available_again() {
+    let mut rig = Rig::starting_at(8, ALL, 65535);
+    offer(&mut rig, 4);
+    rig.complete();
+    let mark = rig.queue.mark();
+    let second = rig.head();
+    rig.complete();
+    rig.complete();
+    rig.queue.rewind(mark);
+    assert_eq!(rig.head(), second);
+    rig.queue.publish(&rig.memory).unwrap();
+    assert_eq!(rig.driver.read_used_index(), 0);
+    // A mark from before what was published is of no use.
+    rig.complete();
+    rig.queue.publish(&rig.memory).unwrap();
+    rig.complete();
+    rig.queue.rewind(mark);
+    assert_eq!(rig.queue.avail_index(), 2);
+    assert_eq!(drain(&mut rig), 1);
+}
+
+#[test]
+fn several_chains_can_be_held_at_once() {
+    use rvdpa_virtio::mock::DriverMemory;
+    let mut rig = Rig::new(8, ALL);
+    for at in 0..2 {
+        rig.offer(&[Buffer::writable(TARGET + 100 * at, 20)], Form::Direct);
+    }
+    rig.queue.begin(&rig.memory).unwrap();
+    let (queue, memory) = (&rig.queue, &rig.memory);
+    // As for a frame that takes two buffers: the header is written when both are filled.
+    let first = queue.peek(memory).unwrap().unwrap();
+    let mut writer = queue.writer(memory, &first).unwrap();
+    let mut header = writer.clone();
+    writer.skip(2).unwrap();
+    writer.write(&[1; 18]).unwrap();
+    queue.complete(memory, first, writer.written()).unwrap();
+    let second = queue.peek(memory).unwrap().unwrap();
+    let mut writer = queue.writer(memory, &second).unwrap();
+    writer.write(&[2; 20]).unwrap();
+    queue.complete(memory, second, writer.written()).unwrap();
+    header.write(&2_u16.to_le_bytes()).unwrap();
+    assert_eq!(queue.publish(memory), Ok(Interrupt::Raise));
+    assert_eq!(rig.memory.load_u16(TARGET), 2);
+    assert_eq!(rig.driver.poll_used().unwrap().len, 20);
+    assert_eq!(rig.driver.poll_used().unwrap().len, 20);
+}
+
+#[test]
+fn a_queue_that_is_not_set_up_touches_nothing() {
+    let memory = MockMemory::new();
+    let mut queue = SplitQueue::new(MockMemory::areas());
+    for _ in 0..2 {
+        queue.begin(&memory).unwrap();
+        assert_eq!(queue.peek(&memory), Ok(None));
+        assert_eq!(queue.publish(&memory), Ok(Interrupt::Nothing));
+        assert_eq!(queue.suppress_kicks(&memory), Ok(()));
+        assert_eq!(queue.allow_kicks(&memory), Ok(false));
+        assert_eq!(queue.layout(), QueueLayout::default());
+        // Setting it up wrongly leaves it so.
+        assert_eq!(
+            queue.setup(layout(3), ALL, 5),
+            Err(LayoutError::NotPowerOfTwo(3))
+        );
+    }
+}
+
+#[test]
+fn a_queue_that_was_cleared_is_not_set_up() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 2);
+    let _ = rig.head();
+    rig.queue.clear();
+    assert_eq!(rig.peek(), Ok(None));
+    assert_eq!(rig.queue.avail_index(), 0);
+    rig.queue.setup(layout(8), ALL, 1).unwrap();
+    assert_eq!(rig.queue.layout(), layout(8));
+    assert_eq!(drain(&mut rig), 1);
+}
+
+#[test]
+fn a_queue_goes_on_where_another_device_left_it() {
+    let mut rig = Rig::new(8, ALL);
+    offer(&mut rig, 5);
+    rig.complete();
+    rig.complete();
+    rig.queue.publish(&rig.memory).unwrap();
+    let index = rig.queue.avail_index();
+    rig.queue = SplitQueue::new(MockMemory::areas());
+    rig.queue.setup(layout(8), ALL, index).unwrap();
+    assert_eq!(drain(&mut rig), 3);
+    rig.queue.publish(&rig.memory).unwrap();
+    for _ in 0..5 {
+        assert!(rig.driver.poll_used().is_some());
+    }
+}
