@@ -9,7 +9,10 @@ use super::{
         PAIRS,
         QUEUES, //
     },
-    provision::REQUIRED,
+    provision::{
+        Short,
+        REQUIRED, //
+    },
     stats,
     worker::Port, //
 };

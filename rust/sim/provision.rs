@@ -116,7 +116,10 @@ impl fmt::Display for Refusal {
                 write!(f, "mac {mac} is no address; give a unicast one, or none")
             }
             Refusal::Mac(mac) => {
-                write!(f, "mac {mac} is a group's address; give a unicast one, or none")
+                write!(
+                    f,
+                    "mac {mac} is a group's address; give a unicast one, or none"
+                )
             }
             Refusal::Mtu(mtu) => write!(
                 f,
@@ -129,11 +132,15 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Unsupported(bits) => write!(
                 f,
-                "device_features has {bits}, which is not supported; leave it out, supported are {:#x}",
+                "device_features has {}, which is not supported; leave it out, supported are {:#x}",
+                Short(*bits),
                 FEATURES.0
             ),
             Refusal::Missing(bits) => {
-                write!(f, "device_features lacks {bits}; no driver can do without it, add it")
+                write!(
+                    f,
+                    "device_features lacks {bits}; no driver can do without it, add it"
+                )
             }
             Refusal::Incoherent(bit, needs) => write!(
                 f,
@@ -141,6 +148,19 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Nothing => write!(f, "only the mac of a device can be changed"),
             Refusal::Other(error) => write!(f, "{error:?}"),
+        }
+    }
+}
+
+/// Features for a log line: by name if they are few, else as a number.
+pub(super) struct Short(pub(super) Features);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bits().count() <= 4 {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:#x}", self.0 .0)
         }
     }
 }

@@ -22,15 +22,10 @@ use crate::{
         },
         Callback, //
     },
-    virtio::{
-        fault::{
-            Fault,
-            Part,
-            Place,
-            Position,
-            QueueError, //
-        },
-        memory::Access, //
+    virtio::fault::{
+        Fault,
+        Place,
+        QueueError, //
     },
 };
 use kernel::{
@@ -85,12 +80,7 @@ pub(super) enum Next {
     /// There is more.
     Continue,
     /// Bring memory in, and go on.
-    FaultIn {
-        slot: usize,
-        iova: u64,
-        len: u32,
-        access: Access,
-    },
+    FaultIn { slot: usize, place: Place },
     /// Tell that a virtqueue was stopped.
     Broken { slot: usize, fault: Fault },
 }
@@ -106,12 +96,7 @@ impl Failure {
     pub(super) fn next(self, task: &mut impl Task) -> Next {
         let slot = self.slot;
         match self.error {
-            QueueError::NotPresent { iova, len, access } => Next::FaultIn {
-                slot,
-                iova,
-                len,
-                access,
-            },
+            QueueError::NotPresent(place) => Next::FaultIn { slot, place },
             QueueError::Fault(fault) => {
                 if let Some(vq) = task.vq(slot) {
                     vq.break_down();
@@ -235,20 +220,10 @@ impl<T: Task> Worker<T> {
             match outcome.next {
                 Next::Sleep => return false,
                 Next::Continue => batches += 1,
-                Next::FaultIn {
-                    slot,
-                    iova,
-                    len,
-                    access,
-                } => {
+                Next::FaultIn { slot, place } => {
                     fault_ins += 1;
-                    let wanted = permission(access);
-                    if fault_ins > FAULT_INS
-                        || !self
-                            .attachment
-                            .fault_in(context, iova, len as usize, wanted)
-                    {
-                        self.gone(slot, iova, len, access);
+                    if fault_ins > FAULT_INS || !self.fault_in(context, &place) {
+                        self.gone(slot, place);
                     }
                 }
                 Next::Broken { slot, fault } => self.broke(slot, &fault),
@@ -263,8 +238,18 @@ impl<T: Task> Worker<T> {
         Some(task.run(&DeviceMemory(access), &self.shared))
     }
 
+    /// Brings memory in. Returns whether to go on.
+    fn fault_in(&self, context: &Context<'_>, place: &Place) -> bool {
+        self.attachment.fault_in(
+            context,
+            place.iova,
+            place.len as usize,
+            permission(place.access),
+        )
+    }
+
     /// Stops a virtqueue because its client has no memory where it said there was some.
-    fn gone(&self, slot: usize, iova: u64, len: u32, access: Access) {
+    fn gone(&self, slot: usize, place: Place) {
         // Unless it was stopped or unmapped meanwhile: then the next batch finds out.
         let running = match self.attachment.state().vq(slot) {
             Some(vq) if vq.is_running() => {
@@ -274,13 +259,7 @@ impl<T: Task> Worker<T> {
             _ => false,
         };
         if running {
-            let fault = Fault::Unmapped(Place {
-                part: Part::Buffer(Position::Ring(0)),
-                iova,
-                len,
-                access,
-            });
-            self.broke(slot, &fault);
+            self.broke(slot, &Fault::Unmapped(place));
         }
     }
 

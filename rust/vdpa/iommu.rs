@@ -20,7 +20,7 @@
 //!
 //! # Lock order
 //!
-//! 1. the lock of an attachment ([`SpinLockBh`](super::lock::SpinLockBh));
+//! 1. the lock of an attachment (spin lock, softirqs off);
 //! 2. the mappings of an address space (interrupts off).
 //!
 //! Attachments of two devices may be locked at a time only by one who has made sure that

@@ -249,14 +249,7 @@ pub enum QueueError {
     Fault(Fault),
     /// Memory is mapped but not resident. The caller brings in these bytes and starts over
     /// with the chain that [`peek`](super::queue::Queue::peek) gives: nothing was consumed.
-    NotPresent {
-        /// Where the memory starts.
-        iova: u64,
-        /// Its length in bytes.
-        len: u32,
-        /// What the device wants to do.
-        access: Access,
-    },
+    NotPresent(Place),
 }
 
 impl QueueError {
@@ -266,11 +259,7 @@ impl QueueError {
         match error {
             AccessError::Unmapped => Self::Fault(Fault::Unmapped(place)),
             AccessError::Permission => Self::Fault(Fault::Permission(place)),
-            AccessError::NotPresent => Self::NotPresent {
-                iova: place.iova,
-                len: place.len,
-                access: place.access,
-            },
+            AccessError::NotPresent => Self::NotPresent(place),
         }
     }
 }
@@ -286,9 +275,7 @@ impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fault.fmt(f),
-            Self::NotPresent { iova, len, .. } => {
-                write!(f, "{len} bytes at {iova:#x} are not resident")
-            }
+            Self::NotPresent(place) => write!(f, "{place}: not resident"),
         }
     }
 }

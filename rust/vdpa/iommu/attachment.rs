@@ -194,9 +194,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Whether another mm was bound to the device since the context was made for it.
     fn is_stale(&self, core: &Core) -> bool {
-        core.use_va
-            && ptr::eq(self.core, core)
-            && self.epoch != core.mm_epoch.load(Acquire)
+        core.use_va && ptr::eq(self.core, core) && self.epoch != core.mm_epoch.load(Acquire)
     }
 
     /// Whether memory of the client of `core` can be reached.

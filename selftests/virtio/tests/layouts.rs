@@ -349,12 +349,10 @@ fn a_fault_is_one_line_that_says_what_and_where() {
             format!("destination: {text}")
         );
     }
-    let away = QueueError::NotPresent {
-        iova: 0x1000,
-        len: 8,
-        access: Access::Read,
-    };
-    assert_eq!(away.to_string(), "8 bytes at 0x1000 are not resident");
+    assert_eq!(
+        QueueError::NotPresent(place(Part::Table(3), Access::Read)).to_string(),
+        "indirect table of descriptor 3: read of 8 bytes at 0x1000: not resident"
+    );
 }
 
 #[test]

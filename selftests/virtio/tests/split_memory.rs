@@ -5,6 +5,7 @@
 use rvdpa_virtio::{
     fault::{
         Fault,
+        Place,
         QueueError, //
     },
     features::Features,
@@ -195,7 +196,9 @@ fn bring_in<T>(
     loop {
         match work(rig) {
             Ok(result) => return (result, asked),
-            Err(QueueError::NotPresent { iova, len, access }) => {
+            Err(QueueError::NotPresent(Place {
+                iova, len, access, ..
+            })) => {
                 let region = iova & !0xff_ffff;
                 assert!(!asked.iter().any(|&(before, ..)| before == iova));
                 asked.push((iova, len, access));
