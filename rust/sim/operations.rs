@@ -166,7 +166,8 @@ impl vdpa::Operations for NetDevice {
         let missing = REQUIRED.without(features);
         if !unknown.is_empty() {
             dev.shared.refused(format_args!(
-                "the driver wants {unknown}, which is not offered"
+                "the driver wants {}, which is not offered",
+                Short(unknown)
             ));
             return Err(EINVAL);
         }
