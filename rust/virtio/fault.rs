@@ -117,8 +117,8 @@ pub enum Fault {
         /// Number of descriptors in its table.
         size: u16,
     },
-    /// A chain has more descriptors than the queue; this is also how a loop ends
-    /// (2.7.5.2, 2.7.5.3.1).
+    /// A chain has more descriptors than the queue; in a split virtqueue, this is also how
+    /// a loop ends (2.7.5.2, 2.7.5.3.1, 2.8.6).
     TooManyDescriptors {
         /// The first descriptor that is one too many.
         position: Position,
@@ -139,17 +139,19 @@ pub enum Fault {
         /// Its length in bytes.
         len: u32,
     },
-    /// A descriptor has an indirect table, which was not negotiated (2.7.5.3.1).
+    /// A descriptor has an indirect table, which was not negotiated (2.7.5.3.1, 2.8.7).
     IndirectNotNegotiated {
         /// The descriptor.
         descriptor: u16,
     },
-    /// A descriptor in an indirect table has an indirect table (2.7.5.3.1).
+    /// A descriptor in an indirect table has an indirect table (2.7.5.3.1,
+    /// 2.8.7).
     IndirectNested {
         /// The descriptor.
         position: Position,
     },
-    /// A descriptor with an indirect table goes on at another descriptor (2.7.5.3.1).
+    /// A descriptor with an indirect table goes on at another descriptor (2.7.5.3.1), or
+    /// belongs to a chain of several in a packed virtqueue (2.8.7).
     IndirectWithNext {
         /// The descriptor.
         descriptor: u16,
@@ -161,6 +163,25 @@ pub enum Fault {
         descriptor: u16,
         /// The table's length in bytes.
         len: u32,
+    },
+    /// A chain has a buffer id that is not less than the queue's size (2.8.13).
+    BufferId {
+        /// The chain's first descriptor.
+        descriptor: u16,
+        /// The id.
+        id: u16,
+        /// Number of descriptors in the queue.
+        size: u16,
+    },
+    /// A chain was made available before one of its descriptors was (2.8.6).
+    ChainNotAvailable {
+        /// That descriptor.
+        descriptor: u16,
+    },
+    /// A descriptor was made available again before the device has used it (2.8.1).
+    WithDevice {
+        /// The descriptor.
+        descriptor: u16,
     },
     /// A buffer of a queue that the device only reads is for writing.
     NotReadable {
@@ -226,6 +247,22 @@ impl fmt::Display for Fault {
             Self::IndirectLength { descriptor, len } => write!(
                 f,
                 "descriptor {descriptor}: {len} bytes are not 1 to 65535 indirect descriptors"
+            ),
+            Self::BufferId {
+                descriptor,
+                id,
+                size,
+            } => write!(
+                f,
+                "descriptor {descriptor}: chain has buffer id {id} of {size}"
+            ),
+            Self::ChainNotAvailable { descriptor } => write!(
+                f,
+                "descriptor {descriptor}: not available, but its chain is"
+            ),
+            Self::WithDevice { descriptor } => write!(
+                f,
+                "descriptor {descriptor}: available again before it was used"
             ),
             Self::NotReadable { position } => {
                 write!(f, "{position}: write-only in a queue that the device reads")

@@ -15,6 +15,8 @@ use super::{
     },
 };
 
+pub mod packed;
+
 /// Largest number of descriptors in a virtqueue (2.7, 2.8.10.1).
 pub const MAX_SIZE: u16 = 32768;
 
@@ -179,6 +181,26 @@ pub enum LayoutError {
         /// Where it starts.
         iova: u64,
     },
+    /// The queue is to go on where it cannot be: at a descriptor that does not exist, or
+    /// further ahead of the used ones than there are descriptors (2.8.1).
+    State {
+        /// The state's part about available descriptors, as 15 bits of index and one of
+        /// wrap counter.
+        available: u16,
+        /// Its part about used descriptors.
+        used: u16,
+        /// Number of descriptors in the queue.
+        size: u16,
+    },
+    /// The queue is to go on where one of the other format was.
+    StateFormat,
+    /// The queue was made for fewer descriptors.
+    Room {
+        /// Number of descriptors that it is to have.
+        size: u16,
+        /// Number of descriptors that it can have.
+        room: usize,
+    },
 }
 
 impl fmt::Display for LayoutError {
@@ -193,6 +215,21 @@ impl fmt::Display for LayoutError {
             } => write!(f, "{area} at {iova:#x} is not aligned to {alignment} bytes"),
             Self::Overflow { area, iova } => {
                 write!(f, "{area} at {iova:#x} goes beyond the address space")
+            }
+            Self::State {
+                available,
+                used,
+                size,
+            } => write!(
+                f,
+                "state {available:#06x}, {used:#06x} is not one of {size} descriptors"
+            ),
+            Self::StateFormat => f.write_str("state is that of the other format"),
+            Self::Room { size, room } => {
+                write!(
+                    f,
+                    "queue size {size} is more than the {room} that there is room for"
+                )
             }
         }
     }

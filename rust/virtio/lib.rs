@@ -17,11 +17,13 @@
 //! | [`fault`] | each rule a driver can break, by name |
 //! | [`chain`] | readers and writers over one chain of buffers |
 //! | [`queue`] | what a device asks of a virtqueue of either format |
-//! | [`split`] | the split virtqueue |
+//! | [`split`], [`packed`] | the virtqueues of the two formats |
+//! | [`ring`] | a virtqueue whose format is negotiated |
 //! | [`net`] | the network device's structures |
 //!
 //! Nothing here allocates, panics or holds `unsafe` code, whatever the driver does.
 
+mod areas;
 pub mod chain;
 pub mod fault;
 pub mod features;
@@ -29,6 +31,9 @@ pub mod layout;
 pub mod memory;
 pub mod net;
 mod num;
+pub mod packed;
 pub mod queue;
+pub mod ring;
 pub mod split;
 pub mod status;
+mod table;

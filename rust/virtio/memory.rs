@@ -122,10 +122,13 @@ pub trait Memory {
     /// even.
     fn store_u16(&self, area: &Self::Area, offset: usize, value: u16) -> Result<(), AccessError>;
 
-    /// Reads the 16 bytes of one descriptor, each byte once. `offset` is a multiple of 16.
+    /// Reads the 16 bytes of one descriptor, each byte once, in any order. `offset` is a
+    /// multiple of 16.
     fn load_descriptor(&self, area: &Self::Area, offset: usize) -> Result<[u8; 16], AccessError>;
 
-    /// Writes the 8 bytes of one used element. `offset` is a multiple of 4.
+    /// Writes the 8 bytes that tell of a used chain. `offset` is a multiple of 4, and in a
+    /// packed virtqueue of 8. The bytes may be written one by one and in any order: the
+    /// driver is not to look at them yet.
     fn store_used(
         &self,
         area: &Self::Area,

@@ -7,12 +7,12 @@
 //! mapped or not, permitted or not, resident or not. Its owner can log what the device
 //! does, and change bytes between two accesses of the device.
 //!
-//! [`SplitDriver`] is the driver's side of a split virtqueue. It behaves well, and has
-//! methods that do not, to write anything anywhere in the rings. It works on whatever
-//! implements [`DriverMemory`]: a [`MockMemory`], or memory that is shared with a real
-//! device.
+//! [`SplitDriver`] and [`PackedDriver`] are the driver's side of a virtqueue; what they
+//! have in common is [`DriverQueue`]. They behave well, and have methods that do not, to
+//! write anything anywhere in the rings. They work on whatever implements
+//! [`DriverMemory`]: a [`MockMemory`], or memory that is shared with a real device.
 //!
-//! Both panic when they are used wrongly, as tests do.
+//! All panic when they are used wrongly, as tests do.
 //!
 //! # Examples
 //!
@@ -74,11 +74,13 @@
 
 mod driver;
 mod memory;
+mod packed;
 
 pub use driver::{
     AddError,
     Buffer,
     DriverMemory,
+    DriverQueue,
     Form,
     SplitDriver,
     Used, //
@@ -89,3 +91,4 @@ pub use memory::{
     MockMemory,
     MockSpan, //
 };
+pub use packed::PackedDriver;

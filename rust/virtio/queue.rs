@@ -3,7 +3,7 @@
 //! What a device asks of a virtqueue, whatever its format.
 //!
 //! A device is written once, for any [`Queue`], and compiled for each format: which one a
-//! queue has is looked at once per batch, not per descriptor.
+//! queue has is looked at once per batch, not per descriptor; see [`ring`](super::ring).
 //!
 //! A batch of work is
 //!
@@ -80,7 +80,8 @@ pub trait Queue {
     /// The next available chain, if there is one. It stays available: until it is
     /// completed, the same one is found again.
     ///
-    /// How many there are is read from memory once per batch of available chains.
+    /// A split virtqueue reads from memory how many there are once per batch of available
+    /// chains; a packed one looks at the next descriptor each time.
     fn peek<M: Memory<Area = Self::Area>>(&self, mem: &M)
         -> Result<Option<Self::Head>, QueueError>;
 

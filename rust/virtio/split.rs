@@ -5,10 +5,9 @@
 use core::cell::Cell;
 
 use super::{
+    areas::Areas,
     fault::{
         Fault,
-        Part,
-        Place,
         QueueError, //
     },
     features::Features,
@@ -20,17 +19,11 @@ use super::{
         LayoutError,
         QueueLayout,
         AVAIL_NO_INTERRUPT,
-        USED_ELEMENT_LEN,
         USED_NO_NOTIFY, //
     },
     memory::{
         Access,
-        AccessError,
         Memory, //
-    },
-    num::{
-        u32_at_most,
-        u64_from_usize, //
     },
     queue::{
         need_event,
@@ -85,15 +78,10 @@ enum Kicks {
 ///
 /// # Invariants
 ///
-/// - `layout` is valid for `features`, or its size is zero: the queue is not set up.
-/// - `seen` is at most `layout.size` ahead of `next`.
+/// - `seen` is at most as far ahead of `next` as the queue has descriptors.
 /// - In the order of indices, `signalled` <= `published` <= `used`.
 pub struct SplitQueue<A> {
-    descriptor: A,
-    driver: A,
-    device: A,
-    layout: QueueLayout,
-    features: Features,
+    areas: Areas<A>,
     /// The next chain to be taken.
     next: Cell<u16>,
     /// How far chains are available, as last read.
@@ -111,13 +99,8 @@ impl<A> SplitQueue<A> {
     /// A queue that is not set up, with room for the translations of its descriptor area,
     /// driver area and device area.
     pub fn new(areas: [A; 3]) -> Self {
-        let [descriptor, driver, device] = areas;
         Self {
-            descriptor,
-            driver,
-            device,
-            layout: QueueLayout::default(),
-            features: Features::NONE,
+            areas: Areas::new(areas),
             next: Cell::new(0),
             seen: Cell::new(0),
             used: Cell::new(0),
@@ -143,11 +126,9 @@ impl<A> SplitQueue<A> {
         index: u16,
     ) -> Result<(), LayoutError> {
         self.clear();
-        let features = features.without(Features::RING_PACKED);
-        layout.validate(features)?;
-        // INVARIANT: The layout has just been validated, and all indices are the same.
-        self.layout = layout;
-        self.features = features;
+        self.areas
+            .setup(layout, features.without(Features::RING_PACKED))?;
+        // INVARIANT: All indices are the same.
         self.next.set(index);
         self.seen.set(index);
         self.used.set(index);
@@ -158,9 +139,8 @@ impl<A> SplitQueue<A> {
 
     /// Makes the queue one that is not set up.
     pub fn clear(&mut self) {
-        // INVARIANT: The size is zero, and all indices are the same.
-        self.layout = QueueLayout::default();
-        self.features = Features::NONE;
+        self.areas.clear();
+        // INVARIANT: All indices are the same.
         self.next.set(0);
         self.seen.set(0);
         self.used.set(0);
@@ -171,7 +151,7 @@ impl<A> SplitQueue<A> {
 
     /// Where the queue lies; all zero when it is not set up.
     pub fn layout(&self) -> QueueLayout {
-        self.layout
+        self.areas.layout()
     }
 
     /// The available index of the next chain to be taken.
@@ -179,46 +159,17 @@ impl<A> SplitQueue<A> {
         self.next.get()
     }
 
-    /// Whether the queue is set up.
-    #[inline(always)]
-    fn is_set_up(&self) -> bool {
-        self.layout.size != 0
-    }
-
     /// The place in a ring of the entry with this index.
     #[inline(always)]
     fn slot(&self, index: u16) -> u16 {
         // The size is a power of two.
-        index & self.layout.size.wrapping_sub(1)
-    }
-
-    /// The error when `len` bytes at `offset` in an area could not be used.
-    #[cold]
-    fn failed(
-        &self,
-        error: AccessError,
-        area: Area,
-        offset: usize,
-        len: usize,
-        access: Access,
-    ) -> QueueError {
-        let iova = self.layout.address(area);
-        QueueError::access(
-            error,
-            Place {
-                part: Part::Area(area),
-                iova: iova.wrapping_add(u64_from_usize(offset)),
-                len: u32_at_most(len),
-                access,
-            },
-        )
+        index & self.areas.size().wrapping_sub(1)
     }
 
     /// Reads 16 bits of the driver area.
     #[inline]
     fn load<M: Memory<Area = A>>(&self, mem: &M, offset: usize) -> Result<u16, QueueError> {
-        mem.load_u16(&self.driver, offset)
-            .map_err(|error| self.failed(error, Area::Driver, offset, 2, Access::Read))
+        self.areas.load(mem, Area::Driver, offset)
     }
 
     /// Writes 16 bits of the device area.
@@ -229,8 +180,7 @@ impl<A> SplitQueue<A> {
         offset: usize,
         value: u16,
     ) -> Result<(), QueueError> {
-        mem.store_u16(&self.device, offset, value)
-            .map_err(|error| self.failed(error, Area::Device, offset, 2, Access::Write))
+        self.areas.store(mem, Area::Device, offset, value)
     }
 
     /// Reads how far chains are available. Returns whether any are.
@@ -238,7 +188,7 @@ impl<A> SplitQueue<A> {
     fn refresh<M: Memory<Area = A>>(&self, mem: &M) -> Result<bool, QueueError> {
         let next = self.next.get();
         let index = self.load(mem, available::INDEX)?;
-        let size = self.layout.size;
+        let size = self.areas.size();
         if index.wrapping_sub(next) > size {
             return Err(Fault::AvailableIndex { index, next, size }.into());
         }
@@ -261,35 +211,17 @@ impl<A> Queue for SplitQueue<A> {
         M: Memory<Area = A> + 'm;
 
     fn begin<M: Memory<Area = A>>(&mut self, mem: &M) -> Result<(), QueueError> {
-        if !self.is_set_up() {
-            return Ok(());
-        }
-        let layout = self.layout;
-        for (area, access) in [
-            (Area::Descriptor, Access::Read),
-            (Area::Driver, Access::Read),
-            (Area::Device, Access::Write),
-        ] {
-            let len = layout.len(area, self.features);
-            let translation = match area {
-                Area::Descriptor => &mut self.descriptor,
-                Area::Driver => &mut self.driver,
-                Area::Device => &mut self.device,
-            };
-            mem.resolve(translation, layout.address(area), len, access)
-                .map_err(|error| self.failed(error, area, 0, len, access))?;
-        }
-        Ok(())
+        self.areas.resolve(mem, Access::Read)
     }
 
     #[inline]
     fn peek<M: Memory<Area = A>>(&self, mem: &M) -> Result<Option<Head>, QueueError> {
         let next = self.next.get();
-        if next == self.seen.get() && !(self.is_set_up() && self.refresh(mem)?) {
+        if next == self.seen.get() && !(self.areas.is_set_up() && self.refresh(mem)?) {
             return Ok(None);
         }
         let head = self.load(mem, available::ring(self.slot(next)))?;
-        let size = self.layout.size;
+        let size = self.areas.size();
         if head >= size {
             return Err(Fault::Head { head, size }.into());
         }
@@ -301,13 +233,7 @@ impl<A> Queue for SplitQueue<A> {
 
     #[inline]
     fn walk<'m, M: Memory<Area = A>>(&'m self, mem: &'m M, head: &Head) -> SplitWalk<'m, M> {
-        SplitWalk::new(
-            mem,
-            &self.descriptor,
-            &self.layout,
-            self.features,
-            head.index,
-        )
+        SplitWalk::new(mem, &self.areas, head.index)
     }
 
     #[inline]
@@ -319,10 +245,8 @@ impl<A> Queue for SplitQueue<A> {
     ) -> Result<(), QueueError> {
         debug_assert_eq!(head.available, self.next.get(), "completed out of order");
         let offset = used::ring(self.slot(self.used.get()));
-        mem.store_used(&self.device, offset, used_element(head.index, written))
-            .map_err(|error| {
-                self.failed(error, Area::Device, offset, USED_ELEMENT_LEN, Access::Write)
-            })?;
+        let element = used_element(head.index, written);
+        self.areas.store_used(mem, Area::Device, offset, element)?;
         self.used.set(self.used.get().wrapping_add(1));
         self.next.set(self.next.get().wrapping_add(1));
         Ok(())
@@ -343,8 +267,8 @@ impl<A> Queue for SplitQueue<A> {
         // The driver writes what it wants and then reads the index; the device has written
         // the index and then reads what the driver wants. One of the two sees the other's.
         mem.fence();
-        let raise = if self.features.contains(Features::EVENT_IDX) {
-            let event = self.load(mem, available::used_event(self.layout.size))?;
+        let raise = if self.areas.has(Features::EVENT_IDX) {
+            let event = self.load(mem, available::used_event(self.areas.size()))?;
             need_event(event, used, old)
         } else {
             self.load(mem, available::FLAGS)? & AVAIL_NO_INTERRUPT == 0
@@ -360,8 +284,8 @@ impl<A> Queue for SplitQueue<A> {
     fn suppress_kicks<M: Memory<Area = A>>(&self, mem: &M) -> Result<(), QueueError> {
         // With an event index there is nothing to do: one that is not moved on is passed
         // once and then no more (2.7.10.2).
-        if self.is_set_up()
-            && !self.features.contains(Features::EVENT_IDX)
+        if self.areas.is_set_up()
+            && !self.areas.has(Features::EVENT_IDX)
             && self.kicks.get() != Kicks::Suppressed
         {
             self.store(mem, used::FLAGS, USED_NO_NOTIFY)?;
@@ -371,14 +295,14 @@ impl<A> Queue for SplitQueue<A> {
     }
 
     fn allow_kicks<M: Memory<Area = A>>(&self, mem: &M) -> Result<bool, QueueError> {
-        if !self.is_set_up() {
+        if !self.areas.is_set_up() {
             return Ok(false);
         }
-        let event_idx = self.features.contains(Features::EVENT_IDX);
+        let event_idx = self.areas.has(Features::EVENT_IDX);
         let wanted = Kicks::Allowed(if event_idx { self.seen.get() } else { 0 });
         if self.kicks.get() != wanted {
             if event_idx {
-                self.store(mem, used::avail_event(self.layout.size), self.seen.get())?;
+                self.store(mem, used::avail_event(self.areas.size()), self.seen.get())?;
             } else {
                 self.store(mem, used::FLAGS, 0)?;
             }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the virtio layer on the host, and what they share: a [`Rig`].
+//! Tests of the virtio layer on the host, and what they share: a
+//! [`RigOf`] each format.
+//!
+//! What holds for both formats is written once, in `tests/shared`, and included for each.
 
 use rvdpa_virtio::{
     fault::{
@@ -9,6 +12,7 @@ use rvdpa_virtio::{
     },
     features::Features,
     layout::{
+        packed::Slot,
         Area,
         QueueLayout, //
     },
@@ -18,14 +22,21 @@ use rvdpa_virtio::{
         Form,
         MockArea,
         MockMemory,
+        PackedDriver,
         SplitDriver, //
     },
-    queue::Queue,
-    split::{
-        Head,
-        SplitQueue, //
+    packed::{
+        Completion,
+        PackedQueue,
+        State, //
     },
+    queue::Queue,
+    split::SplitQueue,
 };
+use std::cell::Cell;
+
+// For tests of both formats; a split driver has the methods itself.
+pub use rvdpa_virtio::mock::DriverQueue;
 
 /// Where the descriptor area is.
 pub const DESCRIPTOR: u64 = 0x100_0000;
@@ -42,19 +53,162 @@ pub const TARGET: u64 = 0x600_0000;
 /// How many bytes there are of each of these.
 pub const ROOM: usize = 0x20_0000;
 
-/// All features of rings that a split virtqueue can have.
+/// All features of rings, but for their format.
 pub const ALL: Features = Features::INDIRECT_DESC.union(Features::EVENT_IDX);
 
-/// A driver and a device with a split virtqueue between them. Each part of the memory
-/// permits exactly what the device has to do there.
-pub struct Rig {
+/// A format of virtqueues: its driver and its device.
+pub trait Format: Sized {
+    /// The driver's side.
+    type Driver: DriverQueue<Memory = MockMemory>;
+    /// The device's side.
+    type Queue: Queue<Area = MockArea>;
+    /// Whether the ring is packed.
+    const PACKED: bool;
+    /// Where the descriptors of a chain may be, with a table at [`TABLES`] if need be.
+    const FORMS: &'static [Form];
+
+    /// A driver that starts at `start`, which is an index, or a slot as bits.
+    fn driver(
+        memory: MockMemory,
+        layout: QueueLayout,
+        features: Features,
+        start: u16,
+    ) -> Self::Driver;
+
+    /// A device that starts at `start`, which is an index, or a slot as bits.
+    fn queue(layout: QueueLayout, features: Features, start: u16) -> Self::Queue;
+
+    /// Where the queue stands, as `start` has it.
+    fn standing(queue: &Self::Queue) -> u16;
+
+    /// What the driver calls the chain.
+    fn name(head: &<Self::Queue as Queue>::Head) -> u16;
+
+    /// Where a new queue starts.
+    fn start() -> u16;
+
+    /// A start two chains before the end: of the indices, or of a ring of `size`
+    /// descriptors.
+    fn near_wrap(size: u16) -> u16;
+}
+
+/// The split virtqueue.
+pub struct Split;
+
+impl Format for Split {
+    type Driver = SplitDriver<MockMemory>;
+    type Queue = SplitQueue<MockArea>;
+    const PACKED: bool = false;
+    const FORMS: &'static [Form] = &[
+        Form::Direct,
+        Form::Indirect { table: TABLES },
+        Form::Mixed {
+            direct: 2,
+            table: TABLES,
+        },
+        Form::Mixed {
+            direct: 3,
+            table: TABLES,
+        },
+    ];
+
+    fn driver(
+        memory: MockMemory,
+        layout: QueueLayout,
+        features: Features,
+        start: u16,
+    ) -> Self::Driver {
+        SplitDriver::new(memory, layout, features, start)
+    }
+
+    fn queue(layout: QueueLayout, features: Features, start: u16) -> Self::Queue {
+        let mut queue = SplitQueue::new(MockMemory::areas());
+        queue.setup(layout, features, start).unwrap();
+        queue
+    }
+
+    fn standing(queue: &Self::Queue) -> u16 {
+        queue.avail_index()
+    }
+
+    fn name(head: &rvdpa_virtio::split::Head) -> u16 {
+        head.index()
+    }
+
+    fn start() -> u16 {
+        0
+    }
+
+    fn near_wrap(_size: u16) -> u16 {
+        65534
+    }
+}
+
+/// The packed virtqueue.
+pub struct Packed;
+
+/// The device's side of a packed virtqueue.
+pub type MockPackedQueue = PackedQueue<MockArea, Vec<Cell<Completion>>>;
+
+impl Format for Packed {
+    type Driver = PackedDriver<MockMemory>;
+    type Queue = MockPackedQueue;
+    const PACKED: bool = true;
+    const FORMS: &'static [Form] = &[Form::Direct, Form::Indirect { table: TABLES }];
+
+    fn driver(
+        memory: MockMemory,
+        layout: QueueLayout,
+        features: Features,
+        start: u16,
+    ) -> Self::Driver {
+        PackedDriver::new(memory, layout, features, Slot::from_bits(start))
+    }
+
+    fn queue(layout: QueueLayout, features: Features, start: u16) -> Self::Queue {
+        let completions = MockMemory::completions(layout.size);
+        let mut queue = PackedQueue::new(MockMemory::areas(), completions);
+        let state = State::at(Slot::from_bits(start));
+        queue.setup(layout, features, state).unwrap();
+        queue
+    }
+
+    fn standing(queue: &Self::Queue) -> u16 {
+        queue.state().available.to_bits()
+    }
+
+    fn name(head: &rvdpa_virtio::packed::Head) -> u16 {
+        head.id()
+    }
+
+    fn start() -> u16 {
+        Slot::FIRST.to_bits()
+    }
+
+    fn near_wrap(size: u16) -> u16 {
+        let index = size - 2;
+        Slot { index, wrap: true }.to_bits()
+    }
+}
+
+/// A driver and a device with a virtqueue between them. Each part of the memory permits
+/// exactly what the device has to do there.
+pub struct RigOf<F: Format> {
     /// What they share.
     pub memory: MockMemory,
     /// The driver's side.
-    pub driver: SplitDriver<MockMemory>,
+    pub driver: F::Driver,
     /// The device's side.
-    pub queue: SplitQueue<MockArea>,
+    pub queue: F::Queue,
 }
+
+/// With a split virtqueue.
+pub type SplitRig = RigOf<Split>;
+/// With a packed virtqueue.
+pub type PackedRig = RigOf<Packed>;
+
+/// A chain that is available in a rig.
+pub type HeadOf<F> = <<F as Format>::Queue as Queue>::Head;
 
 /// The layout of a rig's queue.
 pub fn layout(size: u16) -> QueueLayout {
@@ -66,18 +220,28 @@ pub fn layout(size: u16) -> QueueLayout {
     }
 }
 
-impl Rig {
-    /// A queue of `size` descriptors, all indices zero.
+impl<F: Format> RigOf<F> {
+    /// A new queue of `size` descriptors.
     pub fn new(size: u16, features: Features) -> Self {
-        Self::starting_at(size, features, 0)
+        Self::starting_at(size, features, F::start())
     }
 
-    /// A queue of `size` descriptors, all indices `index`.
-    pub fn starting_at(size: u16, features: Features, index: u16) -> Self {
+    /// A queue of `size` descriptors, both sides of which are at `start`.
+    pub fn starting_at(size: u16, features: Features, start: u16) -> Self {
+        let features = match F::PACKED {
+            true => features | Features::RING_PACKED,
+            false => features,
+        };
         let memory = MockMemory::new();
         let layout = layout(size);
         for (area, access) in [
-            (Area::Descriptor, Access::Read),
+            (
+                Area::Descriptor,
+                match F::PACKED {
+                    true => Access::ReadWrite,
+                    false => Access::Read,
+                },
+            ),
             (Area::Driver, Access::Read),
             (Area::Device, Access::Write),
         ] {
@@ -86,9 +250,8 @@ impl Rig {
         memory.map(TABLES, ROOM, Access::Read);
         memory.map(SOURCE, ROOM, Access::Read);
         memory.map(TARGET, ROOM, Access::Write);
-        let driver = SplitDriver::new(memory.clone(), layout, features, index);
-        let mut queue = SplitQueue::new(MockMemory::areas());
-        queue.setup(layout, features, index).unwrap();
+        let driver = F::driver(memory.clone(), layout, features, start);
+        let queue = F::queue(layout, features, start);
         Self {
             memory,
             driver,
@@ -104,13 +267,13 @@ impl Rig {
     }
 
     /// The device starts a batch and looks for the next chain.
-    pub fn peek(&mut self) -> Result<Option<Head>, QueueError> {
+    pub fn peek(&mut self) -> Result<Option<HeadOf<F>>, QueueError> {
         self.queue.begin(&self.memory)?;
         self.queue.peek(&self.memory)
     }
 
     /// The next chain, which must be there.
-    pub fn head(&mut self) -> Head {
+    pub fn head(&mut self) -> HeadOf<F> {
         self.peek().unwrap().expect("nothing is available")
     }
 

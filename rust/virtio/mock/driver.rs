@@ -136,15 +136,59 @@ pub enum AddError {
     Full,
     /// A chain needs at least one buffer, and one in its table if it has one.
     Empty,
+    /// A packed virtqueue has no chains with descriptors in both the ring and a table.
+    Mixed,
 }
 
 /// A chain that the device has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// What [`SplitDriver::add`] returned for it.
+    /// What [`DriverQueue::add`] returned for it.
     pub head: u16,
     /// How many bytes the device says it has written.
     pub len: u32,
+}
+
+/// What the driver's side of a virtqueue of either format does.
+pub trait DriverQueue {
+    /// The memory that the queue lies in.
+    type Memory;
+
+    /// The memory that the queue lies in.
+    fn memory(&self) -> &Self::Memory;
+
+    /// Number of descriptors in the ring that are in no chain.
+    fn free(&self) -> usize;
+
+    /// Adds a chain of `buffers`, in the order given. The device sees it after
+    /// [`publish`](Self::publish). Returns what the chain is called.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room; nothing has changed then.
+    fn add(&mut self, buffers: &[Buffer], form: Form) -> Result<u16, AddError>;
+
+    /// Shows the device all chains that were added.
+    fn publish(&mut self);
+
+    /// Whether the device wants to be kicked for what was published since this was last
+    /// asked.
+    fn needs_kick(&mut self) -> bool;
+
+    /// Takes back the next chain that the device has used, if there is one. Its
+    /// descriptors are free again.
+    ///
+    /// # Panics
+    ///
+    /// If the device has used a chain that it does not have.
+    fn poll_used(&mut self) -> Option<Used>;
+
+    /// Asks for an interrupt when the next chain is used. Returns whether there are used
+    /// chains already, for which none may come.
+    fn enable_interrupts(&self) -> bool;
+
+    /// Asks for no interrupts.
+    fn disable_interrupts(&self);
 }
 
 /// The driver's side of a split virtqueue.
@@ -414,5 +458,41 @@ impl<D: DriverMemory> SplitDriver<D> {
             head: u16::try_from(head).expect("used element with a wide head"),
             len: u32::from_le_bytes([l0, l1, l2, l3]),
         }
+    }
+}
+
+impl<D: DriverMemory> DriverQueue for SplitDriver<D> {
+    type Memory = D;
+
+    fn memory(&self) -> &D {
+        self.memory()
+    }
+
+    fn free(&self) -> usize {
+        self.free()
+    }
+
+    fn add(&mut self, buffers: &[Buffer], form: Form) -> Result<u16, AddError> {
+        self.add(buffers, form)
+    }
+
+    fn publish(&mut self) {
+        self.publish();
+    }
+
+    fn needs_kick(&mut self) -> bool {
+        self.needs_kick()
+    }
+
+    fn poll_used(&mut self) -> Option<Used> {
+        self.poll_used()
+    }
+
+    fn enable_interrupts(&self) -> bool {
+        self.enable_interrupts()
+    }
+
+    fn disable_interrupts(&self) {
+        self.disable_interrupts();
     }
 }

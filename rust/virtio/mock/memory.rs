@@ -4,6 +4,7 @@
 
 use std::{
     boxed::Box,
+    cell::Cell,
     sync::{
         atomic::{
             fence,
@@ -19,12 +20,15 @@ use std::{
 };
 
 use super::DriverMemory;
-use crate::memory::{
-    Access,
-    AccessError,
-    CopyError,
-    Memory,
-    Span, //
+use crate::{
+    memory::{
+        Access,
+        AccessError,
+        CopyError,
+        Memory,
+        Span, //
+    },
+    packed::Completion,
 };
 
 /// A mapping: bytes with an address, a permission, and a place that may be elsewhere.
@@ -88,6 +92,11 @@ impl MockMemory {
     /// Room for the translations of the three areas of a virtqueue.
     pub fn areas() -> [MockArea; 3] {
         Default::default()
+    }
+
+    /// Room for the completions of a packed virtqueue of up to `size` descriptors.
+    pub fn completions(size: u16) -> Vec<Cell<Completion>> {
+        (0..size).map(|_| Cell::default()).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

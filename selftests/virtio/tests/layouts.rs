@@ -313,6 +313,22 @@ fn a_fault_is_one_line_that_says_what_and_where() {
             "descriptor 3: 17 bytes are not 1 to 65535 indirect descriptors",
         ),
         (
+            Fault::BufferId {
+                descriptor: 3,
+                id: 9,
+                size: 8,
+            },
+            "descriptor 3: chain has buffer id 9 of 8",
+        ),
+        (
+            Fault::ChainNotAvailable { descriptor: 3 },
+            "descriptor 3: not available, but its chain is",
+        ),
+        (
+            Fault::WithDevice { descriptor: 3 },
+            "descriptor 3: available again before it was used",
+        ),
+        (
             Fault::NotReadable { position: ring },
             "descriptor 3: write-only in a queue that the device reads",
         ),
@@ -377,6 +393,22 @@ fn a_layout_error_is_one_line() {
                 iova: 16,
             },
             "descriptor area at 0x10 goes beyond the address space",
+        ),
+        (
+            LayoutError::State {
+                available: 0x8005,
+                used: 3,
+                size: 5,
+            },
+            "state 0x8005, 0x0003 is not one of 5 descriptors",
+        ),
+        (
+            LayoutError::StateFormat,
+            "state is that of the other format",
+        ),
+        (
+            LayoutError::Room { size: 6, room: 5 },
+            "queue size 6 is more than the 5 that there is room for",
         ),
     ] {
         assert_eq!(error.to_string(), text);

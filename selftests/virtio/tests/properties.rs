@@ -23,7 +23,10 @@ use rvdpa_virtio::{
     },
     split::SplitQueue,
 };
-use selftests_virtio::*;
+use selftests_virtio::{
+    SplitRig as Rig,
+    *, //
+};
 use std::collections::VecDeque;
 
 /// One step of a driver and its device.

@@ -24,7 +24,10 @@ use rvdpa_virtio::{
     },
     queue::Queue,
 };
-use selftests_virtio::*;
+use selftests_virtio::{
+    SplitRig as Rig,
+    *, //
+};
 
 /// A rig of eight descriptors with this one chain in its ring, whose head is 0.
 fn rig(descriptors: &[Descriptor]) -> Rig {
