@@ -20,6 +20,74 @@
 //! [`ManagementDevice`] cannot go while one of its devices exists, because each holds a
 //! reference to the module.
 //!
+//! # Examples
+//!
+//! A management device whose devices have one virtqueue and forward nothing. `Null` carries
+//! the interrupt of that queue, by which its worker would call the driver.
+//!
+//! ```ignore
+//! struct Maker;
+//!
+//! impl vdpa::Management for Maker {
+//!     type Device = Null;
+//!     type Error = Error;
+//!
+//!     const DEVICE_ID: u32 = 1;
+//!     const ATTRIBUTES: &'static [vdpa::Attribute] = &[vdpa::Attribute::Features];
+//!
+//!     fn supported_features(&self) -> u64 {
+//!         1 << 32 | 1 << 33
+//!     }
+//!
+//!     fn max_supported_vqs(&self) -> u32 {
+//!         1
+//!     }
+//!
+//!     fn dev_add(
+//!         &self,
+//!         _name: &CStr,
+//!         _config: &vdpa::DeviceConfig,
+//!     ) -> Result<vdpa::NewDevice<impl PinInit<Null, Error>>> {
+//!         let interrupts = vdpa::Interrupts::new(1)?;
+//!         let queue = interrupts.queue(0).ok_or(EINVAL)?.clone();
+//!         let mut iommu = Iommu::builder(1, false, DriverMemory::Identity)?;
+//!         let attachment = iommu.attach(Queue::new()?)?;
+//!         Ok(vdpa::NewDevice {
+//!             interrupts,
+//!             iommu: iommu.build()?,
+//!             groups: 1,
+//!             init: Null::new(attachment, queue),
+//!         })
+//!     }
+//!
+//!     fn dev_set_attr(
+//!         &self,
+//!         _device: &vdpa::Device<Null>,
+//!         _config: &vdpa::DeviceConfig,
+//!     ) -> Result {
+//!         Err(EINVAL)
+//!     }
+//!
+//!     fn errno(error: &Error) -> Error {
+//!         *error
+//!     }
+//! }
+//!
+//! #[pin_data]
+//! struct Module {
+//!     #[pin]
+//!     devices: vdpa::ManagementDevice<Maker>,
+//! }
+//!
+//! impl kernel::InPlaceModule for Module {
+//!     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+//!         try_pin_init!(Self {
+//!             devices <- vdpa::ManagementDevice::register(c"null", module, Maker),
+//!         })
+//!     }
+//! }
+//! ```
+//!
 //! C header: [`include/linux/vdpa.h`](srctree/include/linux/vdpa.h)
 
 mod callback;

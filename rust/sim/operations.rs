@@ -105,12 +105,9 @@ impl vdpa::Operations for NetDevice {
         dev: &Device<Self>,
         idx: u16,
         stats: &mut StatsWriter<'_>,
-        extack: &mut ExtAck<'_>,
+        _extack: &mut ExtAck<'_>,
     ) -> Result {
-        let Some(slot) = dev.slot(idx) else {
-            extack.set(c"there is no virtqueue of this index");
-            return Err(EINVAL);
-        };
+        let slot = dev.slot(idx).ok_or(EINVAL)?;
         let kicks = slot.port().map_or(0, Port::kicks);
         let counters = slot.with(|vq| vq.counters).ok_or(EINVAL)?;
         stats.put_max_vqp(PAIRS)?;

@@ -41,6 +41,14 @@ struct State {
 /// the device is reset or goes away: there is no way to keep what was registered. When
 /// [`mask`](Self::mask) or a reset returns, the driver is not being called and will not
 /// be.
+///
+/// # Examples
+///
+/// ```ignore
+/// if device_published_used_buffers {
+///     counters.add(interrupt.raise());
+/// }
+/// ```
 #[pin_data]
 pub struct Callback {
     #[pin]

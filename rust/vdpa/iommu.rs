@@ -18,6 +18,30 @@
 //! 3. Cached translations carry the number of the change after which they were found, and
 //!    are void after the next one.
 //!
+//! # Examples
+//!
+//! A worker that reads two bytes of its queue, and brings them in if they are not there:
+//!
+//! ```ignore
+//! fn look(attachment: &Attachment<State>) -> Option<u16> {
+//!     attachment.enter(|context| loop {
+//!         let mut guard = attachment.lock(context)?;
+//!         let (state, access) = guard.split().ok()?;
+//!         let found = access
+//!             .resolve(&mut state.area, state.iova, 2, Permission::Read)
+//!             .and_then(|()| access.load::<u16>(&state.area, 0));
+//!         let iova = state.iova;
+//!         drop(guard);
+//!         match found {
+//!             Ok(index) => return Some(index),
+//!             Err(AccessFault::NotPresent)
+//!                 if attachment.fault_in(context, iova, 2, Permission::Read) => {}
+//!             Err(_) => return None,
+//!         }
+//!     })
+//! }
+//! ```
+//!
 //! # Lock order
 //!
 //! 1. the lock of an attachment (spin lock, softirqs off);

@@ -21,12 +21,25 @@ const MAX: usize = 255;
 /// How much of a name that will not do is shown.
 const SHOWN: usize = 32;
 
+/// What sysfs has in the folders that a device appears in: that of its parent, and that of
+/// its bus driver.
+const TAKEN: [&[u8]; 7] = [
+    b"bind",
+    b"module",
+    b"new_id",
+    b"power",
+    b"remove_id",
+    b"uevent",
+    b"unbind",
+];
+
 /// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrong {
     Empty,
     TooLong,
     Dots,
+    Taken,
     Character(u8),
 }
 
@@ -45,7 +58,7 @@ impl fmt::Display for BadName<'_> {
         }
         let more = match self.wrong {
             Wrong::TooLong | Wrong::Character(_) => "...",
-            Wrong::Empty | Wrong::Dots => "",
+            Wrong::Empty | Wrong::Dots | Wrong::Taken => "",
         };
         write!(f, "{more}': ")?;
         match self.wrong {
@@ -57,6 +70,10 @@ impl fmt::Display for BadName<'_> {
                 )
             }
             Wrong::Dots => write!(f, "'.' and '..' cannot be names; give another one"),
+            Wrong::Taken => write!(
+                f,
+                "sysfs has this name for something else; give another one"
+            ),
             Wrong::Character(c) => write!(
                 f,
                 "the name has the byte {c:#04x}; use printable ASCII without blanks and '/'"
@@ -90,6 +107,10 @@ pub(super) unsafe fn checked<'a>(name: *const c_char) -> Result<&'a CStr, BadNam
         (None, b"." | b"..") => Err(BadName {
             start,
             wrong: Wrong::Dots,
+        }),
+        (None, name) if TAKEN.contains(&name) => Err(BadName {
+            start,
+            wrong: Wrong::Taken,
         }),
         // SAFETY: The loop has found the NUL byte.
         (None, _) => Ok(unsafe { CStr::from_char_ptr(name) }),

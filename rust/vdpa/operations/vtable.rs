@@ -232,15 +232,17 @@ impl<T: Operations> OperationsVTable<T> {
     ) -> c_int {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
-        with_vq(dev, idx, einval(), |dev, idx| {
-            from_result(|| {
-                // SAFETY: As the bus promises.
-                let mut extack = unsafe { ExtAck::from_raw(extack) };
-                // SAFETY: As the bus promises.
-                let mut stats = unsafe { StatsWriter::from_raw(msg) }.ok_or(EINVAL)?;
-                T::get_vendor_vq_stats(dev, idx, &mut stats, &mut extack)?;
-                Ok(0)
-            })
+        // SAFETY: As the bus promises.
+        let mut extack = unsafe { ExtAck::from_raw(extack) };
+        from_result(|| {
+            let Some(idx) = checked(dev, idx) else {
+                extack.set(c"there is no virtqueue of this index");
+                return Err(EINVAL);
+            };
+            // SAFETY: As the bus promises.
+            let mut stats = unsafe { StatsWriter::from_raw(msg) }.ok_or(EINVAL)?;
+            T::get_vendor_vq_stats(dev, idx, &mut stats, &mut extack)?;
+            Ok(0)
         })
     }
 
