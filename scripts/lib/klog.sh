@@ -1,0 +1,12 @@
+# shellcheck shell=bash
+# What must not stand in a kernel log. Sourced, on the host and in guests.
+
+KLOG_BAD='WARNING:|BUG:|BUG at|Oops|general protection fault|refcount_t:|KASAN|UBSAN|KCSAN'
+KLOG_BAD+='|possible (circular|recursive|irq)|suspicious RCU|INFO: task .* blocked|rcu.*stall'
+KLOG_BAD+='|unable to handle|Kernel panic|soft lockup|hard LOCKUP|sleeping function called'
+KLOG_BAD+='|memory leak|scheduling while atomic|DEBUG_LOCKS|Call Trace|rust_kernel: panicked|panicked at'
+# Every module built outside the kernel taints it so, and is not signed.
+KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature'
+
+# klog_bad FILE: prints the lines that are not as they should be.
+klog_bad() { tr -d '\r' <"$1" | grep -E "$KLOG_BAD|taint" | grep -vE "$KLOG_FINE"; }
