@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What of vhost-vdpa the `vhost` crate lacks, or gets wrong.
+
+use crate::outcome::{Outcome, While};
+use nix::{errno::Errno, ioctl_none, ioctl_readwrite, ioctl_write_ptr};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// `struct vhost_vring_state`
+#[repr(C)]
+pub struct VringState {
+    index: u32,
+    num: u32,
+}
+
+const VHOST_VIRTIO: u8 = 0xaf;
+
+// The crate sends VHOST_VDPA_GET_VRING_GROUP for it.
+ioctl_write_ptr!(vdpa_set_group_asid, VHOST_VIRTIO, 0x7c, VringState);
+ioctl_none!(vdpa_resume, VHOST_VIRTIO, 0x7e);
+ioctl_readwrite!(vdpa_get_vring_size, VHOST_VIRTIO, 0x82, VringState);
+
+/// Attaches a group of virtqueues to an address space.
+pub fn set_group_asid(fd: &impl AsRawFd, group: u32, asid: u32) -> Result<(), Errno> {
+    let state = VringState {
+        index: group,
+        num: asid,
+    };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vdpa_set_group_asid(fd.as_raw_fd(), &state) }.map(drop)
+}
+
+/// Lets a suspended device go on.
+pub fn resume(fd: &impl AsRawFd) -> Result<(), Errno> {
+    // SAFETY: There is no argument.
+    unsafe { vdpa_resume(fd.as_raw_fd()) }.map(drop)
+}
+
+/// The size of a virtqueue.
+pub fn vring_size(fd: &impl AsRawFd, index: u32) -> Result<u32, Errno> {
+    let mut state = VringState { index, num: 0 };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vdpa_get_vring_size(fd.as_raw_fd(), &mut state) }?;
+    Ok(state.num)
+}
+
+/// What a mapping permits the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Permission {
+    Read = 1,
+    Write = 2,
+    Both = 3,
+}
+
+/// `struct vhost_msg_v2` with a `struct vhost_iotlb_msg` in it.
+#[repr(C)]
+#[derive(Default)]
+struct IotlbMessage {
+    kind: u32,
+    asid: u32,
+    iova: u64,
+    size: u64,
+    address: u64,
+    permission: u8,
+    what: u8,
+    padding: [u8; 6],
+    rest: [u64; 4],
+}
+
+const IOTLB_MSG_V2: u32 = 2;
+const IOTLB_UPDATE: u8 = 2;
+const IOTLB_INVALIDATE: u8 = 3;
+
+/// Backend features.
+pub mod backend {
+    pub const IOTLB_MSG_V2: u64 = 1 << 1;
+    pub const IOTLB_BATCH: u64 = 1 << 2;
+    pub const IOTLB_ASID: u64 = 1 << 3;
+    pub const SUSPEND: u64 = 1 << 4;
+    pub const RESUME: u64 = 1 << 5;
+    pub const ENABLE_AFTER_DRIVER_OK: u64 = 1 << 6;
+    pub const IOTLB_PERSIST: u64 = 1 << 8;
+}
+
+fn send(fd: RawFd, message: &IotlbMessage) -> Result<(), Errno> {
+    // SAFETY: The message is valid for the call and has no uninitialised bytes.
+    let written =
+        unsafe { libc::write(fd, (&raw const *message).cast(), size_of::<IotlbMessage>()) };
+    Errno::result(written).map(drop)
+}
+
+/// Shows an address space of the device some memory of this process.
+///
+/// The crate's `dma_map` knows only address space 0, and no mapping for writing only.
+pub fn map(
+    fd: &impl AsRawFd,
+    asid: u32,
+    iova: u64,
+    size: u64,
+    pointer: *const u8,
+    permission: Permission,
+) -> Result<(), Errno> {
+    send(
+        fd.as_raw_fd(),
+        &IotlbMessage {
+            kind: IOTLB_MSG_V2,
+            asid,
+            iova,
+            size,
+            address: pointer as u64,
+            permission: permission as u8,
+            what: IOTLB_UPDATE,
+            ..Default::default()
+        },
+    )
+}
+
+/// Takes memory away from an address space of the device.
+pub fn unmap(fd: &impl AsRawFd, asid: u32, iova: u64, size: u64) -> Result<(), Errno> {
+    send(
+        fd.as_raw_fd(),
+        &IotlbMessage {
+            kind: IOTLB_MSG_V2,
+            asid,
+            iova,
+            size,
+            what: IOTLB_INVALIDATE,
+            ..Default::default()
+        },
+    )
+}
+
+/// Lets this process have as much memory pinned as it wants: vhost-vdpa counts it.
+pub fn unlimited_pinning() -> Outcome {
+    let all = libc::RLIM_INFINITY;
+    let limit = libc::rlimit {
+        rlim_cur: all,
+        rlim_max: all,
+    };
+    // SAFETY: The argument is valid for the call.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+    Errno::result(result).when("RLIMIT_MEMLOCK")?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What runs in a guest: the tests of the module, and tools to try it out.
+//!
+//! From the bottom up:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`outcome`] | how a test ends, and the macros that end it |
+//! | [`sys`] | small things of the operating system |
+//! | [`kmsg`] | the kernel log |
+//! | [`module`] | loading and unloading `rvdpa_sim` |
+//! | [`netlink`], [`tool`] | talking to the vDPA bus: directly, and by the `vdpa` tool |
+//! | [`device`] | a vDPA device, and which bus driver has it |
+//! | [`netdev`], [`packet`] | the network interface that virtio_vdpa makes, and its frames |
+//! | [`arena`], [`ioctl`], [`vhost`] | a driver of `/dev/vhost-vdpa-*` |
+//! | [`frame`], [`meter`] | what is in a frame; how long they took |
+//! | [`harness`] | runs tests, each in a process of its own |
+//! | [`tests`] | the tests |
+
+pub mod arena;
+pub mod device;
+pub mod frame;
+pub mod harness;
+pub mod ioctl;
+pub mod kmsg;
+pub mod meter;
+pub mod module;
+pub mod netdev;
+pub mod netlink;
+#[macro_use]
+pub mod outcome;
+pub mod packet;
+pub mod sys;
+pub mod tests;
+pub mod tool;
+pub mod vhost;
