@@ -6,7 +6,10 @@
 
 use super::{
     memory::DeviceMemory,
-    queue::Vq,
+    queue::{
+        Counters,
+        Vq, //
+    },
     shared::Shared,
     worker::{
         Failure,
@@ -15,14 +18,18 @@ use super::{
         Task, //
     },
 };
-use crate::virtio::{
-    fault::QueueError,
-    features::Features,
-    net::{
-        control,
-        MacAddress, //
+use crate::{
+    vdpa::iommu::Area,
+    virtio::{
+        fault::QueueError,
+        features::Features,
+        net::{
+            control,
+            MacAddress, //
+        },
+        queue::Queue,
+        ring::Engine, //
     },
-    queue::Queue,
 };
 use kernel::prelude::*;
 
@@ -95,25 +102,51 @@ impl ControlQueue {
         if !self.vq.is_running() {
             return Ok(Next::Sleep);
         }
-        self.vq.ring.begin(mem)?;
-        self.vq.ring.suppress_kicks(mem)?;
-        let done = self.commands(mem, shared, commands);
-        *raise = self.vq.publish(mem)?;
-        if done? && !self.vq.ring.allow_kicks(mem)? {
+        let features = self.features;
+        let (ring, counters) = self.vq.engine();
+        let device = Commands { features, shared };
+        match ring {
+            Engine::Split(ring) => device.run(ring, counters, mem, commands, raise),
+            Engine::Packed(ring) => device.run(ring, counters, mem, commands, raise),
+        }
+    }
+}
+
+/// Who carries out commands.
+struct Commands<'a> {
+    features: Features,
+    shared: &'a Shared,
+}
+
+impl Commands<'_> {
+    fn run<Q: Queue<Area = Area>>(
+        &self,
+        ring: &mut Q,
+        counters: &mut Counters,
+        mem: &DeviceMemory<'_>,
+        commands: &mut u32,
+        raise: &mut bool,
+    ) -> Result<Next, QueueError> {
+        ring.begin(mem)?;
+        ring.suppress_kicks(mem)?;
+        let done = self.some(ring, counters, mem, commands);
+        *raise = counters.publish(ring, mem)?;
+        if done? && !ring.allow_kicks(mem)? {
             return Ok(Next::Sleep);
         }
         Ok(Next::Continue)
     }
 
     /// Handles commands. Returns whether there are no more.
-    fn commands(
-        &mut self,
+    fn some<Q: Queue<Area = Area>>(
+        &self,
+        ring: &Q,
+        counters: &mut Counters,
         mem: &DeviceMemory<'_>,
-        shared: &Shared,
         commands: &mut u32,
     ) -> Result<bool, QueueError> {
         while *commands < BATCH {
-            if !self.command(mem, shared)? {
+            if !self.one(ring, counters, mem)? {
                 return Ok(true);
             }
             *commands += 1;
@@ -125,11 +158,16 @@ impl ControlQueue {
     ///
     /// If memory has to be brought in for the answer, the command is carried out again:
     /// none of them minds.
-    fn command(&mut self, mem: &DeviceMemory<'_>, shared: &Shared) -> Result<bool, QueueError> {
-        let Some(head) = self.vq.ring.peek(mem)? else {
+    fn one<Q: Queue<Area = Area>>(
+        &self,
+        ring: &Q,
+        counters: &mut Counters,
+        mem: &DeviceMemory<'_>,
+    ) -> Result<bool, QueueError> {
+        let Some(head) = ring.peek(mem)? else {
             return Ok(false);
         };
-        let mut reader = self.vq.ring.request(mem, &head)?;
+        let mut reader = ring.request(mem, &head)?;
         let mut header = [0; control::HEADER_LEN];
         let mut data = [0; DATA_MAX];
         let whole = reader.read(&mut header)? == header.len();
@@ -141,14 +179,11 @@ impl ControlQueue {
 
         let [class, command] = header;
         let understood = match data.get(..len) {
-            Some(data) if whole => self.execute(
-                &Command {
-                    class,
-                    command,
-                    data,
-                },
-                shared,
-            ),
+            Some(data) if whole => self.execute(&Command {
+                class,
+                command,
+                data,
+            }),
             _ => false,
         };
         let ack = if understood {
@@ -159,33 +194,33 @@ impl ControlQueue {
         // A command without room for the answer is carried out, and has none.
         writer.write(&[ack])?;
         let written = writer.written();
-        self.vq.ring.complete(mem, head, written)?;
+        ring.complete(mem, head, written)?;
 
-        self.vq.counters.packets += 1;
-        self.vq.counters.bytes += (header.len() + len) as u64;
+        counters.packets += 1;
+        counters.bytes += (header.len() + len) as u64;
         if !understood {
-            self.vq.counters.errors += 1;
+            counters.errors += 1;
         }
         Ok(true)
     }
 
     /// Carries out a command. Returns whether it could be.
-    fn execute(&self, command: &Command<'_>, shared: &Shared) -> bool {
+    fn execute(&self, command: &Command<'_>) -> bool {
         match (command.class, command.command) {
             (control::mac::CLASS, control::mac::ADDR_SET)
                 if self.features.contains(Features::NET_CTRL_MAC_ADDR) =>
             {
-                self.set_mac(command.data, shared)
+                self.set_mac(command.data)
             }
             _ => false,
         }
     }
 
-    fn set_mac(&self, data: &[u8], shared: &Shared) -> bool {
+    fn set_mac(&self, data: &[u8]) -> bool {
         match <[u8; 6]>::try_from(data).map(MacAddress) {
             Ok(mac) if mac.is_unicast() => {
-                if mac != shared.mac() {
-                    shared.set_mac(mac);
+                if mac != self.shared.mac() {
+                    self.shared.set_mac(mac);
                 }
                 true
             }

@@ -20,6 +20,7 @@ use super::{
 use crate::virtio::{
     features::Features,
     net::MacAddress,
+    ring::State,
     status::Status, //
 };
 use kernel::{
@@ -105,9 +106,10 @@ impl Slot<'_> {
     }
 
     /// Whether there may be buffers for which no kick will come.
-    fn was_used(&self) -> bool {
+    fn was_used(&self, features: Features) -> bool {
+        let start = State::start(features);
         self.port().is_some_and(Port::was_kicked)
-            || self.with(|vq| vq.index()).is_some_and(|index| index != 0)
+            || self.with(|vq| vq.state().is_some_and(|state| state != start)) == Some(true)
     }
 
     /// Starts the virtqueue, if it can run.
@@ -119,7 +121,7 @@ impl Slot<'_> {
                 }
                 // Before the first kick the ring is not touched: its memory may not be
                 // mapped yet. A queue that goes on from elsewhere was kicked there.
-                if self.was_used() {
+                if self.was_used(features) {
                     self.wake();
                 }
             }
@@ -177,6 +179,12 @@ impl NetDevice {
             }),
             _ => None,
         }
+    }
+
+    /// Whether the rings have the packed format.
+    pub(super) fn is_packed(&self) -> bool {
+        let features = self.control.lock().features;
+        features.contains(Features::RING_PACKED)
     }
 
     /// All virtqueues with their indices.

@@ -23,6 +23,7 @@ use crate::{
         Device,
         ExtAck,
         IovaRange,
+        PackedState,
         ResetFlags,
         StatsWriter,
         VqAddress,
@@ -30,7 +31,10 @@ use crate::{
     },
     virtio::{
         features::Features,
+        layout::packed::Slot,
         net,
+        packed,
+        ring::State,
         status::Status, //
     },
 };
@@ -44,6 +48,37 @@ use kernel::{
 const GROUP_DATA: u32 = 0;
 /// The group of the control queue.
 const GROUP_CONTROL: u32 = 1;
+
+/// Where a virtqueue stands, as the bus says it.
+fn from_bus(state: &VqState, packed: bool) -> State {
+    if !packed {
+        return State::Split(state.split());
+    }
+    let state = state.packed();
+    State::Packed(packed::State {
+        available: Slot {
+            index: state.last_avail_idx,
+            wrap: state.last_avail_counter,
+        },
+        used: Slot {
+            index: state.last_used_idx,
+            wrap: state.last_used_counter,
+        },
+    })
+}
+
+/// Where a virtqueue stands, for the bus.
+fn to_bus(state: State) -> VqState {
+    match state {
+        State::Split(index) => VqState::from_split(index),
+        State::Packed(state) => VqState::from_packed(PackedState {
+            last_avail_idx: state.available.index,
+            last_avail_counter: state.available.wrap,
+            last_used_idx: state.used.index,
+            last_used_counter: state.used.wrap,
+        }),
+    }
+}
 
 #[vtable]
 impl vdpa::Operations for NetDevice {
@@ -92,13 +127,15 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn set_vq_state(dev: &Device<Self>, idx: u16, state: &VqState) -> Result {
-        dev.with_vq(idx, |vq| vq.set_index(state.split()))
+        let state = from_bus(state, dev.is_packed());
+        dev.with_vq(idx, |vq| vq.set_state(state))
             .unwrap_or(Err(EINVAL))
     }
 
     fn get_vq_state(dev: &Device<Self>, idx: u16) -> Result<VqState> {
-        let index = dev.with_vq(idx, |vq| vq.index()).ok_or(EINVAL)?;
-        Ok(VqState::from_split(index))
+        let start = State::start(dev.control.lock().features);
+        let state = dev.with_vq(idx, |vq| vq.state()).ok_or(EINVAL)?;
+        Ok(to_bus(state.unwrap_or(start)))
     }
 
     fn get_vendor_vq_stats(

@@ -22,7 +22,10 @@ use core::fmt;
 use kernel::prelude::*;
 
 /// All features that a device can offer.
-pub(super) const FEATURES: Features = Features::VERSION_1
+pub(super) const FEATURES: Features = DEFAULT.union(Features::RING_PACKED);
+
+/// What a device offers if the user does not say.
+const DEFAULT: Features = Features::VERSION_1
     .union(Features::ACCESS_PLATFORM)
     .union(Features::ORDER_PLATFORM)
     .union(Features::INDIRECT_DESC)
@@ -183,7 +186,7 @@ impl Provision {
         Ok(Self {
             features: match config.features {
                 Some(features) => coherent(Features(features))?,
-                None => FEATURES,
+                None => DEFAULT,
             },
             mac: match config.mac {
                 Some(mac) => unicast(MacAddress(mac))?,

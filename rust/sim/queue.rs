@@ -16,14 +16,27 @@ use crate::{
             LayoutError,
             QueueLayout, //
         },
+        packed::{
+            Completion,
+            PackedQueue, //
+        },
         queue::{
             Interrupt,
             Queue, //
         },
+        ring::{
+            Engine,
+            RingQueue,
+            State, //
+        },
         split::SplitQueue, //
     },
 };
+use core::cell::Cell;
 use kernel::prelude::*;
+
+/// Room for what a packed ring has completed and not published.
+type Completions = KVVec<Cell<Completion>>;
 
 /// What happened on a virtqueue since the device was made. Survives resets.
 #[derive(Clone, Copy, Default)]
@@ -45,6 +58,20 @@ pub(super) struct Counters {
     pub(super) interrupts_suppressed: u64,
 }
 
+/// Room for the translations of a ring of `num_max` descriptors.
+fn areas(num_max: u16, format: Features) -> Result<[Area; 3]> {
+    let layout = QueueLayout {
+        size: num_max,
+        ..Default::default()
+    };
+    let room = |part| Area::new(layout.len(part, format));
+    Ok([
+        room(Part::Descriptor)?,
+        room(Part::Driver)?,
+        room(Part::Device)?,
+    ])
+}
+
 /// A virtqueue.
 ///
 /// # States
@@ -53,11 +80,11 @@ pub(super) struct Counters {
 /// - *running*: `started`, and `ring` is set up where `address` and `num` said at the start;
 /// - *broken*: `broken`, and stopped until the device is reset.
 pub(super) struct Vq {
-    pub(super) ring: SplitQueue<Area>,
+    ring: RingQueue<Area, Completions>,
     address: VqAddress,
     num: u16,
-    /// Where a stopped queue goes on.
-    index: u16,
+    /// Where a stopped queue goes on, if not at the start.
+    state: Option<State>,
     ready: bool,
     started: bool,
     broken: bool,
@@ -67,21 +94,18 @@ pub(super) struct Vq {
 impl Vq {
     /// Makes a stopped virtqueue with room for rings of `num_max` descriptors.
     pub(super) fn new(num_max: u16) -> Result<Self> {
-        let layout = QueueLayout {
-            size: num_max,
-            ..Default::default()
-        };
-        let room = |part| Area::new(layout.len(part, Features::EVENT_IDX));
-        let areas = [
-            room(Part::Descriptor)?,
-            room(Part::Driver)?,
-            room(Part::Device)?,
-        ];
+        let split = SplitQueue::new(areas(num_max, Features::EVENT_IDX)?);
+        let completions = (0..num_max).map(|_| Cell::new(Completion::default()));
+        let mut room = Completions::with_capacity(num_max.into(), GFP_KERNEL)?;
+        for completion in completions {
+            room.push(completion, GFP_KERNEL)?;
+        }
+        let packed = PackedQueue::new(areas(num_max, Features::RING_PACKED)?, room);
         Ok(Self {
-            ring: SplitQueue::new(areas),
+            ring: RingQueue::new(split, packed),
             address: VqAddress::default(),
             num: num_max,
-            index: 0,
+            state: None,
             ready: false,
             started: false,
             broken: false,
@@ -94,7 +118,7 @@ impl Vq {
         self.stop();
         self.address = VqAddress::default();
         self.num = num_max;
-        self.index = 0;
+        self.state = None;
         self.ready = false;
         self.broken = false;
     }
@@ -125,22 +149,35 @@ impl Vq {
         self.ready
     }
 
-    /// Sets where the queue goes on. Fails with `EBUSY` while it runs.
-    pub(super) fn set_index(&mut self, index: u16) -> Result {
+    /// Sets where the queue goes on. Fails with `EBUSY` while it runs, and with `EINVAL` if
+    /// that lies beyond a packed ring.
+    pub(super) fn set_state(&mut self, state: State) -> Result {
         if self.started {
             return Err(EBUSY);
         }
-        self.index = index;
+        if let State::Packed(state) = state {
+            if state.available.index >= self.num || state.used.index >= self.num {
+                return Err(EINVAL);
+            }
+        }
+        self.state = Some(state);
         Ok(())
     }
 
-    /// Where the queue stands.
-    pub(super) fn index(&self) -> u16 {
+    /// Where the queue stands, if it is not at the start.
+    pub(super) fn state(&self) -> Option<State> {
         if self.started {
-            self.ring.avail_index()
+            Some(self.ring.state())
         } else {
-            self.index
+            self.state
         }
+    }
+
+    /// The ring of the format that was negotiated, to be asked for once per batch, and the
+    /// counters.
+    #[inline]
+    pub(super) fn engine(&mut self) -> (Engine<'_, Area, Completions>, &mut Counters) {
+        (self.ring.engine(), &mut self.counters)
     }
 
     /// Whether the worker may use the ring.
@@ -161,7 +198,8 @@ impl Vq {
             driver: self.address.driver,
             device: self.address.device,
         };
-        self.ring.setup(layout, features, self.index)?;
+        let state = self.state.unwrap_or(State::start(features));
+        self.ring.setup(layout, features, state)?;
         self.started = true;
         Ok(true)
     }
@@ -169,7 +207,7 @@ impl Vq {
     /// Stops the queue, which can be started again where it was.
     pub(super) fn stop(&mut self) {
         if self.started {
-            self.index = self.ring.avail_index();
+            self.state = Some(self.ring.state());
             self.ring.clear();
             self.started = false;
         }
@@ -181,18 +219,27 @@ impl Vq {
         self.broken = true;
         self.counters.errors += 1;
     }
+}
 
-    /// Shows the driver what was completed. Returns whether to interrupt it.
+impl Counters {
+    /// Shows the driver what was completed on `ring`. Returns whether to interrupt it.
     #[inline]
-    pub(super) fn publish(&mut self, mem: &DeviceMemory<'_>) -> Result<bool, QueueError> {
-        Ok(match self.ring.publish(mem)? {
+    pub(super) fn publish<Q>(
+        &mut self,
+        ring: &Q,
+        mem: &DeviceMemory<'_>,
+    ) -> Result<bool, QueueError>
+    where
+        Q: Queue<Area = Area>,
+    {
+        Ok(match ring.publish(mem)? {
             Interrupt::Nothing => false,
             Interrupt::Suppressed => {
-                self.counters.interrupts_suppressed += 1;
+                self.interrupts_suppressed += 1;
                 false
             }
             Interrupt::Raise => {
-                self.counters.interrupts_raised += 1;
+                self.interrupts_raised += 1;
                 true
             }
         })

@@ -89,7 +89,15 @@ impl Device {
 
     /// Makes a device for the kernel's driver. Returns its interface too, which is up.
     pub fn for_virtio(name: &str) -> Outcome<(Self, String)> {
-        let device = Self::add_mac(name, MAC)?;
+        Self::for_virtio_with(name, |attributes| attributes)
+    }
+
+    /// The same for a device with further attributes.
+    pub fn for_virtio_with(
+        name: &str,
+        more: impl FnOnce(Attributes) -> Attributes,
+    ) -> Outcome<(Self, String)> {
+        let device = Self::add_with(name, |a| more(a.put(attribute::NET_CFG_MACADDR, &MAC)))?;
         device.bind(Driver::Virtio)?;
         let interface = device.interface()?;
         netdev::up(&interface)?;

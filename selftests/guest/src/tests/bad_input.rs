@@ -276,8 +276,8 @@ fn features(context: &mut Context) -> Outcome {
             "device_features has VIRTIO_NET_F_MQ, which is not supported; leave it out",
         ),
         (
-            base | Features::RING_PACKED,
-            "VIRTIO_F_RING_PACKED, which is not supported",
+            base | Features::IN_ORDER,
+            "VIRTIO_F_IN_ORDER, which is not supported",
         ),
         (
             base | Features(1 << 45),

@@ -64,7 +64,10 @@ fn mgmtdev_show(_: &mut Context) -> Outcome {
     let mgmtdev = &one["mgmtdev"]["rvdpasim_net"];
     check_eq!(mgmtdev["supported_classes"], json!(["net"]), "classes");
     check_eq!(mgmtdev["max_supported_vqs"], json!(3), "virtqueues");
-    check_eq!(words(&mgmtdev["dev_features"]), all_features(), "features");
+    // Packed rings come to those who ask for them.
+    let mut supported = all_features();
+    supported.insert("RING_PACKED".to_owned());
+    check_eq!(words(&mgmtdev["dev_features"]), supported, "features");
 
     let text = vdpa("mgmtdev show")?;
     for line in [

@@ -8,11 +8,14 @@ use crate::{
     frame,
     harness::{Context, Test},
     netdev,
+    netlink::attribute,
     outcome::Outcome,
     packet::{self, Socket},
     tests::rings,
+    tool,
     vhost::{LoopPlan, Net, Plan},
 };
+use rvdpa_virtio::features::Features;
 use std::{
     hint::spin_loop,
     thread::sleep,
@@ -21,6 +24,10 @@ use std::{
 
 pub const TESTS: &[Test] = &[
     Test::new("traffic.million_frames", million).seconds(150),
+    Test::new("traffic.packed", packed).seconds(60),
+    Test::new("traffic.packed_strict", packed)
+        .with("strict=1")
+        .seconds(60),
     Test::new("traffic.nothing_is_forgotten", bursts).seconds(60),
     Test::new("traffic.nothing_is_forgotten_strict", bursts)
         .with("strict=1")
@@ -38,9 +45,20 @@ pub const TESTS: &[Test] = &[
 /// overtaken. The sender, the interface and the device must agree on how many they were.
 fn through_interface(context: &mut Context, count: u64, size: usize) -> Outcome {
     let (device, interface) = Device::for_virtio("load")?;
-    let mac = netdev::mac(&interface)?;
+    through(context, device, &interface, count, size)
+}
+
+/// The same for a device that is there.
+fn through(
+    context: &mut Context,
+    device: Device,
+    interface: &str,
+    count: u64,
+    size: usize,
+) -> Outcome {
+    let mac = netdev::mac(interface)?;
     let start = Instant::now();
-    let flood = packet::flood(&interface, mac, count, size, 128)?;
+    let flood = packet::flood(interface, mac, count, size, 128)?;
     let seconds = start.elapsed().as_secs_f64();
     context.note(format_args!(
         "{count} frames of {size} bytes in {seconds:.1} s, {:.0} a second",
@@ -72,12 +90,12 @@ fn through_interface(context: &mut Context, count: u64, size: usize) -> Outcome 
         check_eq!(rx.get(drops)?, 0, "{drops}");
     }
     check_eq!(
-        netdev::counter(&interface, "rx_packets")?,
+        netdev::counter(interface, "rx_packets")?,
         count,
         "the interface's count"
     );
     check_eq!(
-        netdev::counter(&interface, "rx_dropped")?,
+        netdev::counter(interface, "rx_dropped")?,
         0,
         "frames that it dropped"
     );
@@ -132,6 +150,28 @@ fn bursts(context: &mut Context) -> Outcome {
 
 fn million(context: &mut Context) -> Outcome {
     through_interface(context, 1_000_000, 64)
+}
+
+/// The kernel's driver on packed rings, more often round than their wrap counters count.
+fn packed(context: &mut Context) -> Outcome {
+    for (count, size) in [(100_000, 64), (10_000, 1514)] {
+        let features = Features::RING_PACKED
+            | Features::VERSION_1
+            | Features::ACCESS_PLATFORM
+            | Features::INDIRECT_DESC
+            | Features::EVENT_IDX
+            | Features::NET_MAC
+            | Features::NET_CTRL_VQ
+            | Features::NET_CTRL_MAC_ADDR;
+        let (device, interface) = Device::for_virtio_with("load", |attributes| {
+            attributes.put(attribute::FEATURES, &features.0.to_ne_bytes())
+        })?;
+        let config = tool::json("dev config show load")?;
+        let negotiated = config["config"]["load"]["negotiated_features"].to_string();
+        check!(negotiated.contains("RING_PACKED"), "{negotiated}");
+        through(context, device, &interface, count, size)?;
+    }
+    Ok(())
 }
 
 fn strict(context: &mut Context) -> Outcome {

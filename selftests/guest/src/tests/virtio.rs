@@ -266,7 +266,8 @@ fn reset_mac(_: &mut Context) -> Outcome {
 
 fn up_and_down(_: &mut Context) -> Outcome {
     let (device, interface) = Device::for_virtio("updown")?;
-    for _ in 0..10 {
+    // The kernel takes note of links once a second.
+    for _ in 0..4 {
         ping(&interface, 5)?;
         netdev::down(&interface)?;
         netdev::up(&interface)?;

@@ -4,7 +4,7 @@
 
 use crate::{
     outcome::{Outcome, While},
-    sys::{self, wait_for},
+    sys,
 };
 use std::{collections::BTreeMap, fs, thread::sleep, time::Duration};
 
@@ -36,10 +36,6 @@ impl Usage {
     /// What is in use when all that waits to be freed is freed: the least of several looks,
     /// for what is lost is there each time.
     pub fn settled() -> Outcome<Self> {
-        // Whoever listens to the kernel's events may be late: they wait in memory.
-        wait_for("the end of waiting events", Duration::from_secs(60), || {
-            Ok((waiting_events()? == 0).then_some(()))
-        })?;
         let mut least = Self::now()?;
         for _ in 0..LOOKS {
             // Grace periods, and the works that wait for them.
@@ -115,19 +111,6 @@ impl Usage {
             .collect();
         (!words.is_empty()).then(|| words.join(", "))
     }
-}
-
-/// How many bytes of events wait for those who listen to `NETLINK_KOBJECT_UEVENT`.
-fn waiting_events() -> Outcome<u64> {
-    let text = fs::read_to_string("/proc/net/netlink")?;
-    let mut waiting = 0;
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, "15", _, _, bytes, ..] = words[..] {
-            waiting += bytes.parse::<u64>().when(line)?;
-        }
-    }
-    Ok(waiting)
 }
 
 fn pages() -> Outcome<BTreeMap<String, i64>> {
