@@ -4,7 +4,7 @@
 
 use crate::{
     frame,
-    outcome::{Outcome, While},
+    outcome::{Outcome, Stop, While},
     sys,
 };
 use std::{path::Path, time::Duration};
@@ -27,10 +27,17 @@ pub fn silence_new_ones() -> Outcome {
 /// noticed is dropped without a word.
 pub fn up(name: &str) -> Outcome {
     sys::run(&["ip", "link", "set", name, "up"])?;
-    sys::wait_for("the link", Duration::from_secs(5), || {
+    wait_up(name)
+}
+
+/// Waits until an interface that is up sends.
+pub fn wait_up(name: &str) -> Outcome {
+    let ready = sys::wait_for("the link", Duration::from_secs(5), || {
         let state = sys::read_line(file(name, "operstate"))?;
-        Ok((state == "up").then_some(()))
-    })?;
+        // Some never know.
+        Ok(["up", "unknown"].contains(&state.as_str()).then_some(()))
+    });
+    ready.when(format_args!("{name} is not up (ip link set {name} up)"))?;
     // The state is set first, and the queue a moment later, under a lock that this takes.
     let len = sys::read_line(file(name, "tx_queue_len"))?;
     sys::write(file(name, "tx_queue_len"), &len)
@@ -45,7 +52,11 @@ pub fn set_mac(name: &str, mac: [u8; 6]) -> Outcome {
     sys::run(&["ip", "link", "set", name, "address", &frame::display(mac)]).map(drop)
 }
 
+/// The MAC address of an interface.
 pub fn mac(name: &str) -> Outcome<[u8; 6]> {
+    if !file(name, "address").exists() {
+        return Err(Stop::Failed(format!("there is no interface {name}")));
+    }
     let text = sys::read_line(file(name, "address"))?;
     frame::parse(&text).when(format_args!("MAC address {text}"))
 }

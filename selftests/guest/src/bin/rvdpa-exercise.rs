@@ -11,7 +11,7 @@ use rvdpa_guest::{
     packet::{self, Socket},
     vhost::{LoopPlan, Net, Plan},
 };
-use rvdpa_virtio::features::Features;
+use rvdpa_virtio::{features::Features, status::Status};
 use std::{
     collections::BTreeMap,
     env,
@@ -212,7 +212,8 @@ fn times(meter: &mut Meter) -> String {
 }
 
 fn ping(interface: &str, count: u64, size: usize) -> Outcome<bool> {
-    let mac = netdev::mac(interface).when(interface)?;
+    let mac = netdev::mac(interface)?;
+    netdev::wait_up(interface)?;
     let mut socket = Socket::open(interface, 65536)?;
     let mut meter = Meter::default();
     let mut sent_frame = frame::make(size, mac, mac, 0);
@@ -252,7 +253,8 @@ fn ping(interface: &str, count: u64, size: usize) -> Outcome<bool> {
 }
 
 fn flood(interface: &str, count: u64, size: usize, in_flight: usize) -> Outcome<bool> {
-    let mac = netdev::mac(interface).when(interface)?;
+    let mac = netdev::mac(interface)?;
+    netdev::wait_up(interface)?;
     let start = Instant::now();
     let flood = packet::flood(interface, mac, count, size, in_flight)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -277,7 +279,13 @@ fn vhost_loop(device: &str, plan: Plan, what: LoopPlan) -> Outcome {
         frame::display(net.mac)
     );
     let start = Instant::now();
-    let mut meter = net.loop_frames(what)?;
+    let looped = net.loop_frames(what);
+    if net.client.status()?.contains(Status::NEEDS_RESET) {
+        let hint = "the device stopped a queue; the kernel log says why (if memory is not \
+                    mapped and the module has use_va=1, try --memory shared)";
+        return looped.map(drop).when(hint);
+    }
+    let mut meter = looped?;
     let time: Duration = start.elapsed();
     print!(
         "{device}: {} frames of {} bytes sent and came back as they were, 0 lost; ",
