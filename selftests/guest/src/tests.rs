@@ -38,6 +38,7 @@ pub fn all() -> Vec<Test> {
         memory::TESTS,
         memory::VA_TESTS,
         hostile::TESTS,
+        hostile::ODD,
         hostile::RACES,
         lifetime::TESTS,
         leaks::TESTS,

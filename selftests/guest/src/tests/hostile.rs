@@ -6,9 +6,11 @@
 //! line in the log that names device, queue, fault and descriptor. A reset mends it.
 
 mod attacks;
+mod odd;
 mod races;
 
 pub use attacks::TESTS;
+pub use odd::TESTS as ODD;
 pub use races::TESTS as RACES;
 
 use crate::{
