@@ -80,9 +80,9 @@ impl Task for ControlQueue {
 
 impl ControlQueue {
     /// Makes a control queue with room for a ring of `num_max` descriptors.
-    pub(super) fn new(num_max: u16) -> Result<Self> {
+    pub(super) fn new(num_max: u16, offered: Features) -> Result<Self> {
         Ok(Self {
-            vq: Vq::new(num_max)?,
+            vq: Vq::new(num_max, offered)?,
             features: Features::NONE,
         })
     }

@@ -187,9 +187,9 @@ impl NetDevice {
         features.contains(Features::RING_PACKED)
     }
 
-    /// All virtqueues with their indices.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (u16, Slot<'_>)> {
-        (0..QUEUES).filter_map(|idx| Some((idx, self.slot(idx)?)))
+    /// All virtqueues.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        (0..QUEUES).filter_map(|idx| self.slot(idx))
     }
 
     /// Does something with virtqueue `idx`, under its lock.
@@ -220,7 +220,7 @@ impl NetDevice {
         control.features = Features::NONE;
         control.accepted = false;
         control.suspended = false;
-        for (_, slot) in self.slots() {
+        for slot in self.slots() {
             slot.stop();
             slot.with(|vq| vq.reset(self.parameters.num_max));
             if let Some(port) = slot.port() {

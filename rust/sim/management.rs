@@ -89,8 +89,9 @@ impl Management for Loopback {
 
         let mut iommu =
             Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
-        let pair = iommu.attach(Pair::new(parameters.num_max)?)?;
-        let control_queue = iommu.attach(ControlQueue::new(parameters.num_max)?)?;
+        let pair = iommu.attach(Pair::new(parameters.num_max, provision.features)?)?;
+        let control_queue =
+            iommu.attach(ControlQueue::new(parameters.num_max, provision.features)?)?;
 
         let shared = Shared::new(
             name,

@@ -284,7 +284,7 @@ impl vdpa::Operations for NetDevice {
     fn suspend(dev: &Device<Self>) -> Result {
         let mut control = dev.control.lock();
         control.suspended = true;
-        for (_, slot) in dev.slots() {
+        for slot in dev.slots() {
             slot.stop();
         }
         Ok(())
@@ -298,7 +298,7 @@ impl vdpa::Operations for NetDevice {
         }
         drop(control);
         // Interrupts that were due when the device was suspended did not come.
-        for (_, slot) in dev.slots() {
+        for slot in dev.slots() {
             if let Some(port) = slot.port() {
                 port.interrupt.raise();
             }

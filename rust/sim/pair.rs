@@ -27,6 +27,7 @@ use crate::{
             QueueError,
             TransferError, //
         },
+        features::Features,
         net::{
             MacAddress,
             NetHeader, //
@@ -103,10 +104,10 @@ impl Task for Pair {
 
 impl Pair {
     /// Makes a pair with room for rings of `num_max` descriptors.
-    pub(super) fn new(num_max: u16) -> Result<Self> {
+    pub(super) fn new(num_max: u16, offered: Features) -> Result<Self> {
         Ok(Self {
-            rx: Vq::new(num_max)?,
-            tx: Vq::new(num_max)?,
+            rx: Vq::new(num_max, offered)?,
+            tx: Vq::new(num_max, offered)?,
         })
     }
 

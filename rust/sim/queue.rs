@@ -92,15 +92,18 @@ pub(super) struct Vq {
 }
 
 impl Vq {
-    /// Makes a stopped virtqueue with room for rings of `num_max` descriptors.
-    pub(super) fn new(num_max: u16) -> Result<Self> {
+    /// Makes a stopped virtqueue with room for rings of `num_max` descriptors, packed ones
+    /// only if they are `offered`.
+    pub(super) fn new(num_max: u16, offered: Features) -> Result<Self> {
         let split = SplitQueue::new(areas(num_max, Features::EVENT_IDX)?);
-        let completions = (0..num_max).map(|_| Cell::new(Completion::default()));
-        let mut room = Completions::with_capacity(num_max.into(), GFP_KERNEL)?;
-        for completion in completions {
-            room.push(completion, GFP_KERNEL)?;
-        }
-        let packed = PackedQueue::new(areas(num_max, Features::RING_PACKED)?, room);
+        let room = if offered.contains(Features::RING_PACKED) {
+            num_max
+        } else {
+            0
+        };
+        let completions =
+            Completions::from_elem(Cell::new(Completion::default()), room.into(), GFP_KERNEL)?;
+        let packed = PackedQueue::new(areas(room, Features::RING_PACKED)?, completions);
         Ok(Self {
             ring: RingQueue::new(split, packed),
             address: VqAddress::default(),

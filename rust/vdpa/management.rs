@@ -249,7 +249,7 @@ impl<M: Management> ManagementDevice<M> {
         })?;
         let queues = new.interrupts.queues();
         let device = Device::new(self.parent.0.as_ptr(), name, module, new)
-            .inspect_err(|e| self.refuse("make", name, &name::errno(*e)))?;
+            .inspect_err(|e| self.refuse("make", name, &format_args!("{e:?}")))?;
         // SAFETY: The device is complete, and `raw` is registered by the type invariant.
         // The bus holds the lock that `_vdpa_register_device` wants.
         let result = to_result(unsafe {
@@ -268,7 +268,7 @@ impl<M: Management> ManagementDevice<M> {
                     &"there is a device of this name; choose another",
                 );
             }
-            Err(e) => self.refuse("register", name, &name::errno(e)),
+            Err(e) => self.refuse("register", name, &format_args!("{e:?}")),
         }
         result
     }

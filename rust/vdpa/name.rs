@@ -116,14 +116,3 @@ pub(super) unsafe fn checked<'a>(name: *const c_char) -> Result<&'a CStr, BadNam
         (None, _) => Ok(unsafe { CStr::from_char_ptr(name) }),
     }
 }
-
-/// An errno, for the log.
-pub(super) fn errno(e: Error) -> impl fmt::Display {
-    struct Errno(Error);
-    impl fmt::Display for Errno {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{:?}", self.0)
-        }
-    }
-    Errno(e)
-}
