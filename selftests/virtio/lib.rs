@@ -35,6 +35,9 @@ use rvdpa_virtio::{
 };
 use std::cell::Cell;
 
+mod steps;
+pub use steps::*;
+
 // For tests of both formats; a split driver has the methods itself.
 pub use rvdpa_virtio::mock::DriverQueue;
 

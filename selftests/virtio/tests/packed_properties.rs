@@ -33,13 +33,6 @@ use selftests_virtio::{
     *, //
 };
 
-/// Takes and hands back all available chains.
-fn drain(rig: &mut Rig) {
-    while let Some(head) = rig.peek().unwrap() {
-        rig.queue.complete(&rig.memory, head, 0).unwrap();
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 

@@ -56,16 +56,6 @@ fn offer(rig: &mut Rig, lens: &[usize]) {
     rig.driver.publish();
 }
 
-/// Takes and hands back all available chains, in one batch. Returns how many.
-fn drain(rig: &mut Rig) -> usize {
-    let mut count = 0;
-    while let Some(head) = rig.peek().unwrap() {
-        rig.queue.complete(&rig.memory, head, 0).unwrap();
-        count += 1;
-    }
-    count
-}
-
 fn slot(index: u16, wrap: bool) -> Slot {
     Slot { index, wrap }
 }

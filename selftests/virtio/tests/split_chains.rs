@@ -8,7 +8,6 @@ use rvdpa_virtio::{
         Descriptor, //
     },
     mock::{
-        Buffer,
         DriverMemory,
         Form, //
     },
@@ -17,31 +16,6 @@ use selftests_virtio::{
     SplitRig as Rig,
     *, //
 };
-
-/// Buffers of these lengths, one behind the other with gaps between them.
-fn buffers(base: u64, lens: &[u32], writable: bool) -> Vec<Buffer> {
-    let mut iova = base;
-    lens.iter()
-        .map(|&len| {
-            let buffer = Buffer {
-                iova,
-                len,
-                writable,
-            };
-            iova += u64::from(len) + 3;
-            buffer
-        })
-        .collect()
-}
-
-/// Puts `data` into `buffers`.
-fn fill(memory: &impl DriverMemory, buffers: &[Buffer], mut data: &[u8]) {
-    for buffer in buffers {
-        let (now, later) = data.split_at(data.len().min(buffer.len as usize));
-        memory.write(buffer.iova, now);
-        data = later;
-    }
-}
 
 #[test]
 fn clause_2_7_5_3_2_a_table_may_follow_direct_descriptors() {

@@ -3,10 +3,6 @@
 //! How the device uses the shared memory of a split virtqueue.
 
 use rvdpa_virtio::{
-    fault::{
-        Place,
-        QueueError, //
-    },
     features::Features,
     memory::Access,
     mock::{
@@ -37,29 +33,6 @@ fn reads(rig: &Rig) -> BTreeMap<u64, usize> {
         }
     }
     reads
-}
-
-/// Does `work` with each of the regions away in turn, until it says that it is done. Each
-/// time, it brings in exactly what was asked for. Returns what that was.
-fn bring_in<T>(
-    rig: &mut Rig,
-    mut work: impl FnMut(&mut Rig) -> Result<T, QueueError>,
-) -> (T, Vec<(u64, u32, Access)>) {
-    let mut asked = Vec::new();
-    loop {
-        match work(rig) {
-            Ok(result) => return (result, asked),
-            Err(QueueError::NotPresent(Place {
-                iova, len, access, ..
-            })) => {
-                let region = iova & !0xff_ffff;
-                assert!(!asked.iter().any(|&(before, ..)| before == iova));
-                asked.push((iova, len, access));
-                rig.memory.set_resident(region, true);
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use rvdpa_virtio::{
     },
     memory::Access,
     mock::{
-        Buffer,
         Form,
         MockMemory,
         Used, //
@@ -26,27 +25,6 @@ use selftests_virtio::{
     SplitRig as Rig,
     *, //
 };
-
-/// One byte for the device to read.
-const BYTE: &[Buffer] = &[Buffer::readable(SOURCE, 1)];
-
-/// Makes `count` chains available.
-fn offer(rig: &mut Rig, count: usize) {
-    for _ in 0..count {
-        rig.driver.add(BYTE, Form::Direct).unwrap();
-    }
-    rig.driver.publish();
-}
-
-/// Takes and hands back all available chains, in one batch. Returns how many.
-fn drain(rig: &mut Rig) -> usize {
-    let mut count = 0;
-    while let Some(head) = rig.peek().unwrap() {
-        rig.queue.complete(&rig.memory, head, 0).unwrap();
-        count += 1;
-    }
-    count
-}
 
 #[test]
 fn clause_2_7_6_indices_wrap_at_65536() {

@@ -16,31 +16,6 @@ use rvdpa_virtio::{
     queue::Queue,
 };
 
-/// Buffers of these lengths, one behind the other with gaps between them.
-fn buffers(base: u64, lens: &[u32], writable: bool) -> Vec<Buffer> {
-    let mut iova = base;
-    lens.iter()
-        .map(|&len| {
-            let buffer = Buffer {
-                iova,
-                len,
-                writable,
-            };
-            iova += u64::from(len) + 3;
-            buffer
-        })
-        .collect()
-}
-
-/// Puts `data` into `buffers`.
-fn fill(memory: &impl DriverMemory, buffers: &[Buffer], mut data: &[u8]) {
-    for buffer in buffers {
-        let (now, later) = data.split_at(data.len().min(buffer.len as usize));
-        memory.write(buffer.iova, now);
-        data = later;
-    }
-}
-
 /// Takes data from `buffers`.
 fn gather(memory: &impl DriverMemory, buffers: &[Buffer]) -> Vec<u8> {
     let mut all = Vec::new();

@@ -5,11 +5,7 @@
 // Included once per format, with `Rig` for its rig and `F` for the format itself.
 
 use rvdpa_virtio::{
-    fault::{
-        Fault,
-        Place,
-        QueueError, //
-    },
+    fault::Fault,
     features::Features,
     memory::Access,
     mock::{
@@ -22,29 +18,6 @@ use rvdpa_virtio::{
         Queue, //
     },
 };
-
-/// Does `work` with each of the regions away in turn, until it says that it is done. Each
-/// time, it brings in exactly what was asked for. Returns what that was.
-fn bring_in<T>(
-    rig: &mut Rig,
-    mut work: impl FnMut(&mut Rig) -> Result<T, QueueError>,
-) -> (T, Vec<(u64, u32, Access)>) {
-    let mut asked = Vec::new();
-    loop {
-        match work(rig) {
-            Ok(result) => return (result, asked),
-            Err(QueueError::NotPresent(Place {
-                iova, len, access, ..
-            })) => {
-                let region = iova & !0xff_ffff;
-                assert!(!asked.iter().any(|&(before, ..)| before == iova));
-                asked.push((iova, len, access));
-                rig.memory.set_resident(region, true);
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
 
 #[test]
 fn what_changes_after_it_was_read_changes_nothing() {

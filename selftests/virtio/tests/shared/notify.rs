@@ -17,27 +17,6 @@ use rvdpa_virtio::{
     },
 };
 
-/// One byte for the device to read.
-const BYTE: &[Buffer] = &[Buffer::readable(SOURCE, 1)];
-
-/// Makes `count` chains available.
-fn offer(rig: &mut Rig, count: usize) {
-    for _ in 0..count {
-        rig.driver.add(BYTE, Form::Direct).unwrap();
-    }
-    rig.driver.publish();
-}
-
-/// Takes and hands back all available chains, in one batch. Returns how many.
-fn drain(rig: &mut Rig) -> usize {
-    let mut count = 0;
-    while let Some(head) = rig.peek().unwrap() {
-        rig.queue.complete(&rig.memory, head, 0).unwrap();
-        count += 1;
-    }
-    count
-}
-
 #[test]
 fn publishing_without_used_buffers_is_nothing() {
     let mut rig = Rig::new(8, ALL);
