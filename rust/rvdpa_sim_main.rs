@@ -6,14 +6,17 @@
 
 mod bindings;
 mod compat;
+#[path = "net/lib.rs"]
+pub mod net;
 mod sim;
 pub mod vdpa;
 #[path = "virtio/lib.rs"]
 pub mod virtio;
 
 use kernel::prelude::*;
+use kernel::str::CString;
 use sim::{
-    Loopback,
+    NetDevices,
     Parameters, //
 };
 use vdpa::{
@@ -40,6 +43,14 @@ module! {
             default: 1024,
             description: "Greatest size of a virtqueue, a power of two from 2 to 32768 (1024)",
         },
+        switches: u8 {
+            default: 1,
+            description: "Number of switches, rvdpasim_switch0 and so on (0 to 64)",
+        },
+        ageing: u16 {
+            default: 300,
+            description: "Seconds for which a switch remembers an address it does not see",
+        },
     },
 }
 
@@ -47,7 +58,8 @@ module! {
 #[pin_data]
 struct RvdpaSim {
     #[pin]
-    loopback: ManagementDevice<Loopback>,
+    loopback: ManagementDevice<NetDevices>,
+    switches: KVec<Pin<KBox<ManagementDevice<NetDevices>>>>,
     _workers: OwnedQueue,
 }
 
@@ -58,11 +70,21 @@ impl kernel::InPlaceModule for RvdpaSim {
                 compat::parameter(module_parameters::use_va.value()),
                 compat::parameter(module_parameters::strict.value()),
                 compat::parameter(module_parameters::vq_num_max.value()),
+                compat::parameter(module_parameters::switches.value()),
+                compat::parameter(module_parameters::ageing.value()),
             )?;
             let workers = OwnedQueue::new(c"rvdpa_sim")?;
-            let loopback = Loopback::new(parameters, workers.handle());
+            let mut switches = KVec::new();
+            for number in 0..parameters.switches {
+                let name = CString::try_from_fmt(fmt!("rvdpasim_switch{number}"))?;
+                let devices = NetDevices::switch(parameters, workers.handle())?;
+                let switch = ManagementDevice::register(&name, module, devices);
+                switches.push(KBox::pin_init(switch, GFP_KERNEL)?, GFP_KERNEL)?;
+            }
+            let loopback = NetDevices::loopback(parameters, workers.handle());
             Ok(try_pin_init!(Self {
                 loopback <- ManagementDevice::register(c"rvdpasim_net", module, loopback),
+                switches,
                 _workers: workers,
             }? Error))
         })

@@ -4,30 +4,50 @@
 //!
 //! - [`management`] makes devices of what a user says, which [`provision`] checks;
 //! - [`device`] is a device, and [`operations`] what the bus can do with it;
-//! - [`worker`] runs the queues, [`pair`] moves frames, [`control`] answers commands;
-//! - [`queue`] is one virtqueue, [`memory`] how its ring reaches memory;
+//! - [`worker`] runs a queue: [`transmit`] moves frames, [`control`] answers commands,
+//!   which [`command`] carries out, and [`receive`] is filled by others;
+//! - [`fabric`] says where frames go, from [`port`] to port, which [`lookups`] remembers,
+//!   and [`steering`] which queue of a port they go to;
+//! - [`deliver`] brings a frame to a receive queue in the form that its driver wants, during
+//!   a [`session`], buffer by buffer of a [`packet`];
+//! - [`queue`] is one virtqueue, [`notify`] how its two sides call each other, [`memory`]
+//!   how its ring reaches memory;
 //! - [`shared`] and [`stats`] are what the others share, and what they count.
 //!
 //! # Lock order
 //!
 //! 1. the bus's locks, held by the callers of operations;
 //! 2. `control` of a device;
-//! 3. the lock of an attachment, of which there is one for each worker;
-//! 4. what the layers below take: mappings, callbacks.
+//! 3. the lock of the control queue's attachment;
+//! 4. the lock of a transmit queue's attachment;
+//! 5. the lock of a receive queue's attachment, of the same device or of another;
+//! 6. the ports of a fabric;
+//! 7. the wishes of a port;
+//! 8. what the layers below take: mappings, callbacks.
 
 #![forbid(unsafe_code)]
 
+mod command;
 mod control;
+mod deliver;
 mod device;
+mod fabric;
+mod lookups;
 mod management;
 mod memory;
+mod notify;
 mod operations;
-mod pair;
+mod packet;
+mod port;
 mod provision;
 mod queue;
+mod receive;
+mod session;
 mod shared;
 mod stats;
+mod steering;
+mod transmit;
 mod worker;
 
-pub(crate) use management::Loopback;
+pub(crate) use management::NetDevices;
 pub(crate) use provision::Parameters;

@@ -51,7 +51,7 @@
 //!         let interrupts = vdpa::Interrupts::new(1)?;
 //!         let queue = interrupts.queue(0).ok_or(EINVAL)?.clone();
 //!         let mut iommu = Iommu::builder(1, false, DriverMemory::Identity)?;
-//!         let attachment = iommu.attach(Queue::new()?)?;
+//!         let attachment = iommu.attach(Queue::new()?, c"null", static_lock_class!())?;
 //!         Ok(vdpa::NewDevice {
 //!             interrupts,
 //!             iommu: iommu.build()?,
@@ -93,7 +93,7 @@
 mod callback;
 mod device;
 pub mod iommu;
-mod lock;
+pub mod lock;
 mod management;
 mod name;
 mod operations;

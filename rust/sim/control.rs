@@ -5,6 +5,10 @@
 //! The driver spins for each answer, so its worker is its own and its commands are short.
 
 use super::{
+    command::{
+        Commander,
+        Wishes, //
+    },
     memory::DeviceMemory,
     queue::{
         Counters,
@@ -12,20 +16,24 @@ use super::{
     },
     shared::Shared,
     worker::{
-        Failure,
+        After,
         Next,
         Outcome,
         Task, //
     },
 };
 use crate::{
-    vdpa::iommu::Area,
+    vdpa::iommu::{
+        Area,
+        Context, //
+    },
     virtio::{
         fault::QueueError,
         features::Features,
-        net::{
-            control,
-            MacAddress, //
+        net::control::{
+            self,
+            Command,
+            Limits, //
         },
         queue::Queue,
         ring::Engine, //
@@ -36,101 +44,102 @@ use kernel::prelude::*;
 /// How many commands are handled under the lock at a time.
 const BATCH: u32 = 16;
 
-/// Longer data than any command has.
-const DATA_MAX: usize = 16;
-
 /// The control virtqueue.
 pub(super) struct ControlQueue {
     vq: Vq,
-    features: Features,
-}
-
-/// One command, as the driver wrote it.
-struct Command<'a> {
-    class: u8,
-    command: u8,
-    data: &'a [u8],
-}
-
-fn failure(error: QueueError) -> Failure {
-    Failure { slot: 0, error }
-}
-
-impl Task for ControlQueue {
-    const ROLES: &'static [&'static str] = &["control"];
-
-    fn vq(&mut self, slot: usize) -> Option<&mut Vq> {
-        (slot == 0).then_some(&mut self.vq)
-    }
-
-    fn run(&mut self, mem: &DeviceMemory<'_>, shared: &Shared) -> Outcome {
-        let mut commands = 0;
-        let mut raise = false;
-        let next = match self.batch(mem, shared, &mut commands, &mut raise) {
-            Ok(next) => next,
-            Err(error) => failure(error).next(self),
-        };
-        Outcome {
-            raise: [raise, false],
-            progress: commands > 0,
-            next,
-        }
-    }
+    /// What bounds commands.
+    limits: Limits,
+    /// What commands have asked for.
+    wishes: Wishes,
+    /// Room for the data of a command.
+    data: KVec<u8>,
 }
 
 impl ControlQueue {
     /// Makes a control queue with room for a ring of `num_max` descriptors.
-    pub(super) fn new(num_max: u16, offered: Features) -> Result<Self> {
+    pub(super) fn new(num_max: u16, offered: Features, limits: Limits) -> Result<Self> {
         Ok(Self {
             vq: Vq::new(num_max, offered)?,
-            features: Features::NONE,
+            limits,
+            wishes: Wishes::default(),
+            data: KVec::from_elem(0, control::MAX_DATA_LEN, GFP_KERNEL)?,
         })
     }
 
-    /// Sets the features that commands may rely on.
-    pub(super) fn set_features(&mut self, features: Features) {
-        self.features = features;
+    /// Sets what commands may ask for. What they have asked for so far is forgotten.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.wishes = Wishes::default();
+    }
+}
+
+impl Task for ControlQueue {
+    const ROLE: &'static str = "control";
+
+    type Env = Commander;
+
+    fn vq(&mut self) -> &mut Vq {
+        &mut self.vq
     }
 
-    fn batch(
+    fn index(_index: u16, shared: &Shared) -> u16 {
+        shared.control_index()
+    }
+
+    fn run(
         &mut self,
+        _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
-        shared: &Shared,
-        commands: &mut u32,
-        raise: &mut bool,
-    ) -> Result<Next, QueueError> {
-        if !self.vq.is_running() {
-            return Ok(Next::Sleep);
-        }
-        let features = self.features;
-        let (ring, counters) = self.vq.engine();
-        let device = Commands { features, shared };
-        match ring {
-            Engine::Split(ring) => device.run(ring, counters, mem, commands, raise),
-            Engine::Packed(ring) => device.run(ring, counters, mem, commands, raise),
+        env: &Commander,
+        _after: &mut After,
+    ) -> Outcome {
+        let mut commands = Commands {
+            env,
+            limits: &self.limits,
+            wishes: &mut self.wishes,
+            data: &mut self.data,
+            handled: 0,
+            raise: false,
+        };
+        let result = if self.vq.is_running() {
+            let (ring, counters) = self.vq.engine();
+            match ring {
+                Engine::Split(ring) => commands.run(ring, counters, mem),
+                Engine::Packed(ring) => commands.run(ring, counters, mem),
+            }
+        } else {
+            Ok(Next::Sleep)
+        };
+        let (handled, raise) = (commands.handled, commands.raise);
+        Outcome {
+            raise: raise.then_some(handled),
+            progress: handled > 0,
+            next: result.unwrap_or_else(|error| Next::after(error, &mut self.vq)),
         }
     }
 }
 
-/// Who carries out commands.
+/// What happens during a batch.
 struct Commands<'a> {
-    features: Features,
-    shared: &'a Shared,
+    env: &'a Commander,
+    limits: &'a Limits,
+    wishes: &'a mut Wishes,
+    data: &'a mut [u8],
+    handled: u32,
+    raise: bool,
 }
 
 impl Commands<'_> {
     fn run<Q: Queue<Area = Area>>(
-        &self,
+        &mut self,
         ring: &mut Q,
         counters: &mut Counters,
         mem: &DeviceMemory<'_>,
-        commands: &mut u32,
-        raise: &mut bool,
     ) -> Result<Next, QueueError> {
         ring.begin(mem)?;
         ring.suppress_kicks(mem)?;
-        let done = self.some(ring, counters, mem, commands);
-        *raise = counters.publish(ring, mem)?;
+        let done = self.some(ring, counters, mem);
+        self.raise = counters.publish(ring, mem)?;
         if done? && !ring.allow_kicks(mem)? {
             return Ok(Next::Sleep);
         }
@@ -139,17 +148,16 @@ impl Commands<'_> {
 
     /// Handles commands. Returns whether there are no more.
     fn some<Q: Queue<Area = Area>>(
-        &self,
+        &mut self,
         ring: &Q,
         counters: &mut Counters,
         mem: &DeviceMemory<'_>,
-        commands: &mut u32,
     ) -> Result<bool, QueueError> {
-        while *commands < BATCH {
+        while self.handled < BATCH {
             if !self.one(ring, counters, mem)? {
                 return Ok(true);
             }
-            *commands += 1;
+            self.handled += 1;
         }
         Ok(false)
     }
@@ -159,7 +167,7 @@ impl Commands<'_> {
     /// If memory has to be brought in for the answer, the command is carried out again:
     /// none of them minds.
     fn one<Q: Queue<Area = Area>>(
-        &self,
+        &mut self,
         ring: &Q,
         counters: &mut Counters,
         mem: &DeviceMemory<'_>,
@@ -169,62 +177,41 @@ impl Commands<'_> {
         };
         let mut reader = ring.request(mem, &head)?;
         let mut header = [0; control::HEADER_LEN];
-        let mut data = [0; DATA_MAX];
         let whole = reader.read(&mut header)? == header.len();
-        let len = reader.read(&mut data)?;
+        let len = reader.read(self.data)?;
         let whole = whole && reader.is_done()?;
         let mut writer = reader.into_writer()?;
         // Nothing is carried out for a chain that is not one to its end.
-        writer.clone().skip(u64::MAX)?;
+        let room = writer.clone().skip(u64::MAX)?;
 
-        let [class, command] = header;
-        let understood = match data.get(..len) {
-            Some(data) if whole => self.execute(&Command {
-                class,
-                command,
-                data,
-            }),
-            _ => false,
+        let data = self.data.get(..len).unwrap_or(&[]);
+        let parsed = if whole {
+            Command::parse(header, data, self.limits).ok()
+        } else {
+            None
         };
-        let ack = if understood {
+        let done = parsed.and_then(|command| {
+            let so_far = (counters.packets, counters.errors);
+            self.env.execute(&command, self.limits, self.wishes, so_far)
+        });
+        // A command without room for the answer is carried out, and has none.
+        let ack = [if done.is_some() {
             control::OK
         } else {
             control::ERR
-        };
-        // A command without room for the answer is carried out, and has none.
-        writer.write(&[ack])?;
+        }];
+        writer.write(&ack)?;
+        if let Some(answer) = &done {
+            self.env.answer(answer, room, &mut writer)?;
+        }
         let written = writer.written();
         ring.complete(mem, head, written)?;
 
         counters.packets += 1;
         counters.bytes += (header.len() + len) as u64;
-        if !understood {
+        if done.is_none() {
             counters.errors += 1;
         }
         Ok(true)
-    }
-
-    /// Carries out a command. Returns whether it could be.
-    fn execute(&self, command: &Command<'_>) -> bool {
-        match (command.class, command.command) {
-            (control::mac::CLASS, control::mac::ADDR_SET)
-                if self.features.contains(Features::NET_CTRL_MAC_ADDR) =>
-            {
-                self.set_mac(command.data)
-            }
-            _ => false,
-        }
-    }
-
-    fn set_mac(&self, data: &[u8]) -> bool {
-        match <[u8; 6]>::try_from(data).map(MacAddress) {
-            Ok(mac) if mac.is_unicast() => {
-                if mac != self.shared.mac() {
-                    self.shared.set_mac(mac);
-                }
-                true
-            }
-            _ => false,
-        }
     }
 }

@@ -4,18 +4,21 @@
 
 use super::{
     control::ControlQueue,
-    pair::Pair,
+    notify::Notify,
+    port::Port,
     provision::{
         Parameters,
         Provision, //
     },
     queue::Vq,
-    shared::Shared,
-    worker::{
-        Port,
-        Task,
-        Worker, //
+    receive::{
+        Format,
+        Receive, //
     },
+    shared::Shared,
+    steering::Steering,
+    transmit::Transmit,
+    worker::Worker, //
 };
 use crate::virtio::{
     features::Features,
@@ -23,6 +26,7 @@ use crate::virtio::{
     ring::State,
     status::Status, //
 };
+use core::ops::Deref;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -36,10 +40,11 @@ use kernel::{
 pub(super) const GROUPS: u32 = 2;
 /// How many address spaces there are.
 pub(super) const ADDRESS_SPACES: u32 = 2;
-/// How many queue pairs there are.
-pub(super) const PAIRS: u16 = 1;
-/// How many virtqueues there are.
-pub(super) const QUEUES: u16 = 3;
+
+/// How many virtqueues a device with so many pairs has.
+pub(super) const fn queues(pairs: u16) -> u16 {
+    pairs * 2 + 1
+}
 
 /// What control operations change. Its lock is taken before that of an attachment.
 pub(super) struct Control {
@@ -58,77 +63,105 @@ impl Control {
     }
 }
 
-/// A net device that gives its driver back what it sends.
+/// A port while it is one of its fabric.
+pub(super) struct Connection(Arc<Port>);
+
+impl Connection {
+    fn new(port: Arc<Port>) -> Result<Self> {
+        port.fabric().attach(&port)?;
+        Ok(Self(port))
+    }
+}
+
+impl Deref for Connection {
+    type Target = Port;
+
+    fn deref(&self) -> &Port {
+        &self.0
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.fabric().detach(&self.0);
+    }
+}
+
+/// A net device.
 #[pin_data]
 pub(crate) struct NetDevice {
     pub(super) parameters: Parameters,
     pub(super) shared: Arc<Shared>,
-    pub(super) pair: Arc<Worker<Pair>>,
+    /// Where it is connected, with its receive queues.
+    pub(super) port: Connection,
+    pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
     pub(super) control_queue: Arc<Worker<ControlQueue>>,
+    /// The steering of a driver that has not said anything.
+    single: Arc<Steering>,
     #[pin]
     pub(super) control: Mutex<Control>,
 }
 
-/// The worker of a virtqueue.
-enum WorkerOf<'a> {
-    Pair(&'a Arc<Worker<Pair>>),
+/// A virtqueue.
+pub(super) enum Slot<'a> {
+    Receive(&'a Arc<Worker<Receive>>),
+    Transmit(&'a Arc<Worker<Transmit>>),
     Control(&'a Arc<Worker<ControlQueue>>),
 }
 
-/// Which virtqueue an index means.
-pub(super) struct Slot<'a> {
-    worker: WorkerOf<'a>,
-    slot: usize,
+/// Does the same with the worker of a [`Slot`], whichever it is.
+macro_rules! with_worker {
+    ($slot:expr, $worker:ident => $do:expr) => {
+        match $slot {
+            Slot::Receive($worker) => $do,
+            Slot::Transmit($worker) => $do,
+            Slot::Control($worker) => $do,
+        }
+    };
 }
 
 impl Slot<'_> {
     /// Does something with the virtqueue, under its lock.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
-        match self.worker {
-            WorkerOf::Pair(worker) => worker.attachment().state().vq(self.slot).map(f),
-            WorkerOf::Control(worker) => worker.attachment().state().vq(self.slot).map(f),
-        }
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> R {
+        with_worker!(self, worker => worker.with(f))
     }
 
-    pub(super) fn port(&self) -> Option<&Port> {
-        match self.worker {
-            WorkerOf::Pair(worker) => worker.port(self.slot),
-            WorkerOf::Control(worker) => worker.port(self.slot),
-        }
+    #[inline]
+    pub(super) fn notify(&self) -> &Notify {
+        with_worker!(self, worker => &worker.notify)
     }
 
     #[inline]
     pub(super) fn wake(&self) {
-        match self.worker {
-            WorkerOf::Pair(worker) => Worker::wake(worker),
-            WorkerOf::Control(worker) => Worker::wake(worker),
-        }
+        with_worker!(self, worker => Worker::wake(worker));
+    }
+
+    /// Attaches it to another address space.
+    pub(super) fn set_asid(&self, asid: u32) -> Result {
+        with_worker!(self, worker => worker.attachment().set_asid(asid))
     }
 
     /// Whether there may be buffers for which no kick will come.
     fn was_used(&self, features: Features) -> bool {
         let start = State::start(features);
-        self.port().is_some_and(Port::was_kicked)
-            || self.with(|vq| vq.state().is_some_and(|state| state != start)) == Some(true)
+        self.notify().was_kicked() || self.with(|vq| vq.state().is_some_and(|state| state != start))
     }
 
     /// Starts the virtqueue, if it can run.
     fn start(&self, shared: &Shared, index: u16, features: Features) {
         match self.with(|vq| vq.start(features)) {
-            Some(Ok(true)) => {
-                if let Some(port) = self.port() {
-                    port.interrupt.unmask();
-                }
+            Ok(true) => {
+                self.notify().unmask();
                 // Before the first kick the ring is not touched: its memory may not be
                 // mapped yet. A queue that goes on from elsewhere was kicked there.
                 if self.was_used(features) {
                     self.wake();
                 }
             }
-            Some(Err(e)) => {
+            Ok(false) => {}
+            Err(e) => {
                 shared.refused(format_args!("virtqueue {index} cannot be started: {e}"));
             }
-            Some(Ok(false)) | None => {}
         }
     }
 
@@ -136,9 +169,7 @@ impl Slot<'_> {
     /// called.
     pub(super) fn stop(&self) {
         self.with(Vq::stop);
-        if let Some(port) = self.port() {
-            port.interrupt.mask();
-        }
+        self.notify().mask();
     }
 }
 
@@ -147,14 +178,16 @@ impl NetDevice {
         parameters: Parameters,
         provision: Provision,
         shared: Arc<Shared>,
-        pair: Arc<Worker<Pair>>,
+        port: Arc<Port>,
+        transmitters: KVec<Arc<Worker<Transmit>>>,
         control_queue: Arc<Worker<ControlQueue>>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             parameters,
             shared,
-            pair,
+            transmitters,
             control_queue,
+            single: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
             control <- new_mutex!(Control {
                 provision,
                 status: Status::RESET,
@@ -162,23 +195,32 @@ impl NetDevice {
                 accepted: false,
                 suspended: false,
             }),
+            port: Connection::new(port)?,
         })
     }
 
-    /// The virtqueue `idx`.
+    /// The virtqueue `idx`, as negotiated.
     #[inline]
     pub(super) fn slot(&self, idx: u16) -> Option<Slot<'_>> {
-        match idx {
-            0 | 1 => Some(Slot {
-                worker: WorkerOf::Pair(&self.pair),
-                slot: usize::from(idx),
-            }),
-            2 => Some(Slot {
-                worker: WorkerOf::Control(&self.control_queue),
-                slot: 0,
-            }),
-            _ => None,
+        let control = self.shared.control_index();
+        let pair = usize::from(idx / 2);
+        if idx == control {
+            Some(Slot::Control(&self.control_queue))
+        } else if idx > control {
+            None
+        } else if idx % 2 == 0 {
+            self.port.receivers.get(pair).map(Slot::Receive)
+        } else {
+            self.transmitters.get(pair).map(Slot::Transmit)
         }
+    }
+
+    /// All virtqueues, negotiated or not.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        let receivers = self.port.receivers.iter().map(Slot::Receive);
+        let transmitters = self.transmitters.iter().map(Slot::Transmit);
+        let control = core::iter::once(Slot::Control(&self.control_queue));
+        Iterator::chain(Iterator::chain(receivers, transmitters), control)
     }
 
     /// Whether the rings have the packed format.
@@ -187,22 +229,57 @@ impl NetDevice {
         features.contains(Features::RING_PACKED)
     }
 
-    /// All virtqueues.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
-        (0..QUEUES).filter_map(|idx| self.slot(idx))
-    }
-
     /// Does something with virtqueue `idx`, under its lock.
     pub(super) fn with_vq<R>(&self, idx: u16, f: impl FnOnce(&mut Vq) -> R) -> Option<R> {
-        self.slot(idx)?.with(f)
+        Some(self.slot(idx)?.with(f))
+    }
+
+    /// Sets what was negotiated.
+    pub(super) fn set_features(&self, control: &mut Control, features: Features) {
+        control.features = features;
+        let index = control.provision.control_index(features);
+        self.shared.set_control_index(index);
+        self.control_queue.notify.set_moved(index != 2);
     }
 
     /// Starts virtqueue `idx`, if it and the device can run.
     pub(super) fn start_vq(&self, control: &Control, idx: u16) {
         // Without the feature, there is no control queue.
-        let exists = idx != 2 || control.features.contains(Features::NET_CTRL_VQ);
+        let exists =
+            idx != self.shared.control_index() || control.features.contains(Features::NET_CTRL_VQ);
         if let (true, true, Some(slot)) = (control.runs(), exists, self.slot(idx)) {
             slot.start(&self.shared, idx, control.features);
+        }
+    }
+
+    /// Starts all virtqueues that can run.
+    pub(super) fn start_all(&self, control: &Control) {
+        for idx in 0..=self.shared.control_index() {
+            self.start_vq(control, idx);
+        }
+    }
+
+    /// Tells the parts of the device what its driver has negotiated, when it is complete.
+    pub(super) fn driver_ok(&self, control: &Control) {
+        let features = control.features;
+        for receiver in &self.port.receivers {
+            receiver.attachment().state().format = Format::new(features);
+        }
+        for transmitter in &self.transmitters {
+            transmitter.attachment().state().set_features(features);
+        }
+        let limits = control.provision.limits(features);
+        self.control_queue.attachment().state().set_limits(limits);
+        self.forget_wishes(features);
+        self.start_all(control);
+    }
+
+    /// Forgets what the driver has asked for by the control queue.
+    fn forget_wishes(&self, features: Features) {
+        let filters_vlans = features.contains(Features::NET_CTRL_VLAN);
+        self.port.reset(filters_vlans, self.single.clone());
+        for slot in self.slots() {
+            slot.notify().forget_wishes();
         }
     }
 
@@ -217,22 +294,21 @@ impl NetDevice {
 
     pub(super) fn do_reset(&self, control: &mut Control) {
         control.status = Status::RESET;
-        control.features = Features::NONE;
         control.accepted = false;
         control.suspended = false;
         for slot in self.slots() {
             slot.stop();
             slot.with(|vq| vq.reset(self.parameters.num_max));
-            if let Some(port) = slot.port() {
-                port.reset();
-            }
+            slot.notify().reset();
+            // A number of an address space that was checked when the device was made.
+            let _ = slot.set_asid(0);
         }
-        // Numbers of address spaces that were checked when the device was made.
-        let _ = self.pair.attachment().set_asid(0);
-        let _ = self.control_queue.attachment().set_asid(0);
+        self.set_features(control, Features::NONE);
+        self.forget_wishes(Features::NONE);
         self.shared.mended();
+        self.shared.set_announce(false);
         if self.shared.mac() != control.provision.mac {
-            self.shared.set_mac(control.provision.mac);
+            self.port.set_mac(control.provision.mac);
         }
     }
 
@@ -240,7 +316,7 @@ impl NetDevice {
     pub(super) fn provision_mac(&self, mac: MacAddress) {
         let mut control = self.control.lock();
         control.provision.mac = mac;
-        self.shared.set_mac(mac);
+        self.port.set_mac(mac);
         drop(control);
         self.shared.config_interrupt.raise();
     }

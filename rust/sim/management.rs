@@ -1,28 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The management device of net devices.
+//! The management devices of net devices.
 
 use super::{
+    command::Commander,
     control::ControlQueue,
     device::{
+        queues,
         NetDevice,
         ADDRESS_SPACES,
-        GROUPS,
-        QUEUES, //
+        GROUPS, //
     },
-    pair::Pair,
+    fabric::Fabric,
+    lookups::Lookups,
+    notify::Notify,
+    port::Port,
     provision::{
         unicast,
         Parameters,
         Provision,
         Refusal,
-        FEATURES, //
+        FEATURES,
+        MAX_PAIRS, //
     },
+    receive::Receive,
     shared::Shared,
+    transmit::{
+        Sender,
+        Transmit, //
+    },
     worker::Worker,
 };
 use crate::{
     vdpa::{
+        self,
         iommu::Iommu,
         workqueue::QueueHandle,
         Attribute,
@@ -32,32 +43,54 @@ use crate::{
         Management,
         NewDevice, //
     },
-    virtio::net::{
-        self,
-        MacAddress, //
+    virtio::{
+        features::Features,
+        net::{
+            self,
+            MacAddress, //
+        },
     },
 };
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::Arc, //
 };
 
-/// Makes devices each of which gives its driver back what it sends.
-pub(crate) struct Loopback {
+/// Makes net devices.
+pub(crate) struct NetDevices {
     parameters: Parameters,
     workers: QueueHandle,
+    /// The switch that they are ports of. Without one, each device gives its driver back
+    /// what it sends.
+    switch: Option<Arc<Fabric>>,
 }
 
-impl Loopback {
-    pub(crate) fn new(parameters: Parameters, workers: QueueHandle) -> Self {
+impl NetDevices {
+    /// Makes devices each of which gives its driver back what it sends.
+    pub(crate) fn loopback(parameters: Parameters, workers: QueueHandle) -> Self {
         Self {
             parameters,
             workers,
+            switch: None,
         }
+    }
+
+    /// Makes devices that are the ports of one switch.
+    pub(crate) fn switch(parameters: Parameters, workers: QueueHandle) -> Result<Self> {
+        let mut seed = [0; 16];
+        vdpa::random_bytes(&mut seed);
+        let seed = u128::from_ne_bytes(seed);
+        let seed = [seed as u64, (seed >> 64) as u64];
+        Ok(Self {
+            parameters,
+            workers,
+            switch: Some(Fabric::switch(parameters.ageing, seed)?),
+        })
     }
 }
 
-impl Management for Loopback {
+impl Management for NetDevices {
     type Device = NetDevice;
     type Error = Refusal;
 
@@ -74,7 +107,7 @@ impl Management for Loopback {
     }
 
     fn max_supported_vqs(&self) -> u32 {
-        QUEUES.into()
+        queues(MAX_PAIRS).into()
     }
 
     fn dev_add(
@@ -84,15 +117,13 @@ impl Management for Loopback {
     ) -> Result<NewDevice<impl PinInit<NetDevice, Error>>, Refusal> {
         let parameters = self.parameters;
         let provision = Provision::new(config)?;
-        let interrupts = Interrupts::new(QUEUES)?;
-        let interrupt = |index| interrupts.queue(index).ok_or(EINVAL);
-
-        let mut iommu =
-            Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
-        let pair = iommu.attach(Pair::new(parameters.num_max, provision.features)?)?;
-        let control_queue =
-            iommu.attach(ControlQueue::new(parameters.num_max, provision.features)?)?;
-
+        let fabric = match &self.switch {
+            Some(switch) => switch.clone(),
+            None => Fabric::loopback()?,
+        };
+        let (num_max, offered, pairs) = (parameters.num_max, provision.features, provision.pairs);
+        let interrupts = Interrupts::new(queues(pairs))?;
+        let interrupt = |index| interrupts.queue(index).cloned().ok_or(EINVAL);
         let shared = Shared::new(
             name,
             self.workers.clone(),
@@ -100,13 +131,73 @@ impl Management for Loopback {
             provision.mac,
         )?;
         let shared = Arc::new(shared, GFP_KERNEL).map_err(Error::from)?;
-        let pair = Worker::new(pair, shared.clone(), 0, &[interrupt(0)?, interrupt(1)?])?;
-        let control_queue = Worker::new(control_queue, shared.clone(), 2, &[interrupt(2)?])?;
+
+        let mut iommu =
+            Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
+        let mut receivers = KVec::new();
+        let mut attachments = KVec::new();
+        for pair in 0..pairs {
+            let index = pair * 2;
+            let receive = iommu.attach(
+                Receive::new(num_max, offered)?,
+                c"rvdpa_sim::Receive",
+                static_lock_class!(),
+            )?;
+            let notify = Notify::new(interrupt(index)?, None)?;
+            let receiver = Worker::new(receive, (), shared.clone(), index, notify)?;
+            receivers.push(receiver, GFP_KERNEL).map_err(Error::from)?;
+            let transmit = iommu.attach(
+                Transmit::new(num_max, offered, Lookups::new(&fabric)?)?,
+                c"rvdpa_sim::Transmit",
+                static_lock_class!(),
+            )?;
+            attachments
+                .push(transmit, GFP_KERNEL)
+                .map_err(Error::from)?;
+        }
+        let control = iommu.attach(
+            ControlQueue::new(num_max, offered, provision.limits(Features::NONE))?,
+            c"rvdpa_sim::ControlQueue",
+            static_lock_class!(),
+        )?;
+
+        let mut transmitters = KVec::new();
+        let mut senders = KVec::new();
+        for attachment in &attachments {
+            senders
+                .push(attachment.clone(), GFP_KERNEL)
+                .map_err(Error::from)?;
+        }
+        let port = fabric.name().map_err(|e| match e {
+            ENOSPC => Refusal::Full,
+            other => Refusal::Other(other),
+        })?;
+        let port = Port::new(shared.clone(), fabric, port, receivers, senders)?;
+        for (pair, attachment) in (0..pairs).zip(attachments) {
+            let index = pair * 2 + 1;
+            let sender = Sender {
+                port: port.clone(),
+                pair,
+            };
+            let notify = Notify::new(interrupt(index)?, None)?;
+            let worker = Worker::new(attachment, sender, shared.clone(), index, notify)?;
+            transmitters.push(worker, GFP_KERNEL).map_err(Error::from)?;
+        }
+        let commander = Commander::new(port.clone(), &transmitters)?;
+        let notify = Notify::new(interrupt(2)?, Some(interrupt(pairs * 2)?))?;
+        let control_queue = Worker::new(control, commander, shared.clone(), 2, notify)?;
 
         Ok(NewDevice {
             iommu: iommu.build()?,
             groups: GROUPS,
-            init: NetDevice::new(parameters, provision, shared, pair, control_queue),
+            init: NetDevice::new(
+                parameters,
+                provision,
+                shared,
+                port,
+                transmitters,
+                control_queue,
+            ),
             interrupts,
         })
     }

@@ -21,6 +21,7 @@ use crate::{
         Access,
         AccessError,
         CopyError,
+        CopyTo,
         Memory,
         Span, //
     },
@@ -67,21 +68,7 @@ impl Span for DeviceSpan<'_> {
     }
 }
 
-impl Memory for DeviceMemory<'_> {
-    type Span<'m>
-        = DeviceSpan<'m>
-    where
-        Self: 'm;
-    type Area = iommu::Area;
-
-    #[inline]
-    fn span(&self, iova: u64, len: u32, access: Access) -> Result<DeviceSpan<'_>, AccessError> {
-        self.0
-            .piece(iova, len as usize, permission(access))
-            .map(DeviceSpan)
-            .map_err(error)
-    }
-
+impl<'d> CopyTo<DeviceMemory<'d>> for DeviceMemory<'_> {
     #[inline]
     fn copy(
         source: (&DeviceSpan<'_>, usize),
@@ -97,6 +84,22 @@ impl Memory for DeviceMemory<'_> {
             CopyFault::Source(fault) => CopyError::Source(error(fault)),
             CopyFault::Destination(fault) => CopyError::Destination(error(fault)),
         })
+    }
+}
+
+impl Memory for DeviceMemory<'_> {
+    type Span<'m>
+        = DeviceSpan<'m>
+    where
+        Self: 'm;
+    type Area = iommu::Area;
+
+    #[inline]
+    fn span(&self, iova: u64, len: u32, access: Access) -> Result<DeviceSpan<'_>, AccessError> {
+        self.0
+            .piece(iova, len as usize, permission(access))
+            .map(DeviceSpan)
+            .map_err(error)
     }
 
     #[inline]

@@ -5,16 +5,14 @@
 use super::{
     device::{
         NetDevice,
-        ADDRESS_SPACES,
-        PAIRS,
-        QUEUES, //
+        Slot,
+        ADDRESS_SPACES, //
     },
     provision::{
         Short,
         REQUIRED, //
     },
-    stats,
-    worker::Port, //
+    stats, //
 };
 use crate::{
     vdpa::{
@@ -31,7 +29,7 @@ use crate::{
     },
     virtio::{
         features::Features,
-        layout::packed::Slot,
+        layout::packed::Slot as RingSlot,
         net,
         packed,
         ring::State,
@@ -41,7 +39,10 @@ use crate::{
 use kernel::{
     mm::Mm,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        atomic::Relaxed, //
+    },
 };
 
 /// The group of receive and transmit queues.
@@ -56,11 +57,11 @@ fn from_bus(state: &VqState, packed: bool) -> State {
     }
     let state = state.packed();
     State::Packed(packed::State {
-        available: Slot {
+        available: RingSlot {
             index: state.last_avail_idx,
             wrap: state.last_avail_counter,
         },
-        used: Slot {
+        used: RingSlot {
             index: state.last_used_idx,
             wrap: state.last_used_counter,
         },
@@ -105,9 +106,7 @@ impl vdpa::Operations for NetDevice {
     #[inline]
     fn kick_vq(dev: &Device<Self>, idx: u16) {
         if let Some(slot) = dev.slot(idx) {
-            if let Some(port) = slot.port() {
-                port.kick();
-            }
+            slot.notify().kick();
             slot.wake();
         }
     }
@@ -145,13 +144,21 @@ impl vdpa::Operations for NetDevice {
         _extack: &mut ExtAck<'_>,
     ) -> Result {
         let slot = dev.slot(idx).ok_or(EINVAL)?;
-        let kicks = slot.port().map_or(0, Port::kicks);
-        let counters = slot.with(|vq| vq.counters).ok_or(EINVAL)?;
-        stats.put_max_vqp(PAIRS)?;
-        match idx {
-            2 => stats::control(stats, &counters, kicks),
-            _ if idx % 2 == 0 => stats::receive(stats, &counters, kicks),
-            _ => stats::transmit(stats, &counters, kicks),
+        let kicks = slot.notify().kicks();
+        let counters = slot.with(|vq| vq.counters);
+        // The tool names the queues by it.
+        stats.put_max_vqp(dev.shared.control_index() / 2)?;
+        match slot {
+            Slot::Control(_) => stats::control(stats, &counters, kicks),
+            Slot::Transmit(_) => stats::transmit(stats, &counters, kicks),
+            Slot::Receive(_) => {
+                let filtered = if idx == 0 {
+                    dev.port.filtered.load(Relaxed)
+                } else {
+                    0
+                };
+                stats::receive(stats, &counters, filtered, kicks)
+            }
         }
     }
 
@@ -168,8 +175,8 @@ impl vdpa::Operations for NetDevice {
         kernel::page::PAGE_SIZE as u32
     }
 
-    fn get_vq_group(_dev: &Device<Self>, idx: u16) -> u32 {
-        if idx == 2 {
+    fn get_vq_group(dev: &Device<Self>, idx: u16) -> u32 {
+        if idx == dev.shared.control_index() {
             GROUP_CONTROL
         } else {
             GROUP_DATA
@@ -191,7 +198,7 @@ impl vdpa::Operations for NetDevice {
         }
         let features = Features(features);
         control.accepted = false;
-        control.features = Features::NONE;
+        dev.set_features(&mut control, Features::NONE);
         if features.is_empty() {
             // The bus does so for drivers that read the configuration first.
             return Err(EINVAL);
@@ -215,7 +222,7 @@ impl vdpa::Operations for NetDevice {
                 .refused(format_args!("the driver wants {bit} without {needs}"));
             return Err(EINVAL);
         }
-        control.features = features;
+        dev.set_features(&mut control, features);
         control.accepted = true;
         Ok(())
     }
@@ -253,14 +260,7 @@ impl vdpa::Operations for NetDevice {
             }
         }
         if control.status.contains(Status::DRIVER_OK) && !old.contains(Status::DRIVER_OK) {
-            let features = control.features;
-            dev.control_queue
-                .attachment()
-                .state()
-                .set_features(features);
-            for idx in 0..QUEUES {
-                dev.start_vq(&control, idx);
-            }
+            dev.driver_ok(&control);
         }
     }
 
@@ -293,15 +293,11 @@ impl vdpa::Operations for NetDevice {
     fn resume(dev: &Device<Self>) -> Result {
         let mut control = dev.control.lock();
         control.suspended = false;
-        for idx in 0..QUEUES {
-            dev.start_vq(&control, idx);
-        }
+        dev.start_all(&control);
         drop(control);
         // Interrupts that were due when the device was suspended did not come.
         for slot in dev.slots() {
-            if let Some(port) = slot.port() {
-                port.interrupt.raise();
-            }
+            slot.notify().raise(1);
         }
         Ok(())
     }
@@ -311,7 +307,9 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn get_config(dev: &Device<Self>, offset: usize, buf: &mut [u8]) {
-        let config = dev.control.lock().provision.config(dev.shared.mac());
+        let shared = &dev.shared;
+        let control = dev.control.lock();
+        let config = control.provision.config(shared.mac(), shared.net_status());
         let from = config.as_bytes().get(offset..).unwrap_or(&[]);
         for (to, from) in buf.iter_mut().zip(from) {
             *to = *from;
@@ -346,11 +344,16 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn set_group_asid(dev: &Device<Self>, group: u32, asid: u32) -> Result {
-        match group {
-            GROUP_DATA => dev.pair.attachment().set_asid(asid),
-            GROUP_CONTROL => dev.control_queue.attachment().set_asid(asid),
-            _ => Err(EINVAL),
+        let wanted = |slot: &Slot<'_>| match slot {
+            Slot::Control(_) => group == GROUP_CONTROL,
+            Slot::Receive(_) | Slot::Transmit(_) => group == GROUP_DATA,
+        };
+        if group > GROUP_CONTROL {
+            return Err(EINVAL);
         }
+        dev.slots()
+            .filter(wanted)
+            .try_for_each(|slot| slot.set_asid(asid))
     }
 
     fn bind_mm(dev: &Device<Self>, mm: ARef<Mm>) -> Result {

@@ -2,7 +2,9 @@
 
 //! What a user says of a new device, checked.
 
+use super::fabric::MAX_PORTS;
 use crate::{
+    net::flow::HashTypes,
     vdpa::{
         self,
         iommu::DriverMemory,
@@ -12,6 +14,9 @@ use crate::{
         features::Features,
         layout,
         net::{
+            control::Limits,
+            rss,
+            stats::StatsTypes,
             MacAddress,
             NetConfig,
             MIN_MTU, //
@@ -22,9 +27,15 @@ use core::fmt;
 use kernel::prelude::*;
 
 /// All features that a device can offer.
-pub(super) const FEATURES: Features = DEFAULT.union(Features::RING_PACKED);
+pub(super) const FEATURES: Features = DEFAULT
+    .union(SEVERAL_PAIRS)
+    .union(Features::RING_PACKED)
+    .union(Features::NET_HASH_REPORT);
 
 /// What a device offers if the user does not say.
+///
+/// What changes the layout of rings and buffers is not among it: clients exist that accept
+/// what they do not know.
 const DEFAULT: Features = Features::VERSION_1
     .union(Features::ACCESS_PLATFORM)
     .union(Features::ORDER_PLATFORM)
@@ -33,17 +44,68 @@ const DEFAULT: Features = Features::VERSION_1
     .union(Features::NET_MAC)
     .union(Features::NET_MTU)
     .union(Features::NET_STATUS)
+    .union(Features::NET_SPEED_DUPLEX)
+    .union(Features::NET_MRG_RXBUF)
+    .union(OFFLOADS)
     .union(Features::NET_CTRL_VQ)
-    .union(Features::NET_CTRL_MAC_ADDR);
+    .union(Features::NET_CTRL_RX)
+    .union(Features::NET_CTRL_RX_EXTRA)
+    .union(Features::NET_CTRL_VLAN)
+    .union(Features::NET_CTRL_MAC_ADDR)
+    .union(Features::NET_CTRL_GUEST_OFFLOADS)
+    .union(Features::NET_GUEST_ANNOUNCE)
+    .union(Features::NET_NOTF_COAL)
+    .union(Features::NET_VQ_NOTF_COAL)
+    .union(Features::NET_DEVICE_STATS);
+
+/// What leaves checksums and segmentation to the other side.
+const OFFLOADS: Features = Features::NET_CSUM
+    .union(Features::NET_HOST_TSO4)
+    .union(Features::NET_HOST_TSO6)
+    .union(Features::NET_HOST_ECN)
+    .union(Features::NET_HOST_USO)
+    .union(Features::NET_GUEST_CSUM)
+    .union(Features::NET_GUEST_TSO4)
+    .union(Features::NET_GUEST_TSO6)
+    .union(Features::NET_GUEST_ECN)
+    .union(Features::NET_GUEST_USO4)
+    .union(Features::NET_GUEST_USO6)
+    .union(Features::NET_GUEST_HDRLEN);
+
+/// What a device with several queue pairs offers, too.
+const SEVERAL_PAIRS: Features = Features::NET_MQ.union(Features::NET_RSS);
 
 /// Features that a driver has to accept, because the device cannot do without.
 pub(super) const REQUIRED: Features = Features::VERSION_1.union(Features::ACCESS_PLATFORM);
 
 /// The most queue pairs that a device can have.
-const MAX_PAIRS: u16 = 1;
+pub(super) const MAX_PAIRS: u16 = 64;
+
+/// The speed of the link, in Mbit/s, as that of other interfaces made of software.
+const SPEED: u32 = 10_000;
+
+/// The most switches that there can be.
+const MAX_SWITCHES: u8 = 64;
 
 /// The MTU of Ethernet, in bytes.
 const DEFAULT_MTU: u16 = 1500;
+
+/// The longest key for hashes, in bytes.
+const MAX_KEY: u8 = rss::MAX_KEY_LEN as u8;
+
+/// The longest indirection table, in entries.
+const MAX_TABLE: u16 = rss::MAX_TABLE_LEN as u16;
+
+/// The statistics that a device has: all that are about what it does.
+const STATISTICS: StatsTypes = StatsTypes(
+    StatsTypes::CVQ.0
+        | StatsTypes::RX_BASIC.0
+        | StatsTypes::RX_CSUM.0
+        | StatsTypes::RX_GSO.0
+        | StatsTypes::TX_BASIC.0
+        | StatsTypes::TX_CSUM.0
+        | StatsTypes::TX_GSO.0,
+);
 
 /// What holds for all devices, given as module parameters.
 #[derive(Clone, Copy)]
@@ -54,11 +116,21 @@ pub(crate) struct Parameters {
     pub(crate) driver_memory: DriverMemory,
     /// The greatest size of a virtqueue.
     pub(crate) num_max: u16,
+    /// How many switches there are.
+    pub(crate) switches: u8,
+    /// How long a switch remembers an address that it does not see, in seconds.
+    pub(crate) ageing: u16,
 }
 
 impl Parameters {
     /// Checks the parameters. Fails with `EINVAL`, and says in the log what to change.
-    pub(crate) fn new(use_va: u8, strict: u8, num_max: u16) -> Result<Self> {
+    pub(crate) fn new(
+        use_va: u8,
+        strict: u8,
+        num_max: u16,
+        switches: u8,
+        ageing: u16,
+    ) -> Result<Self> {
         for (name, value) in [("use_va", use_va), ("strict", strict)] {
             if value > 1 {
                 pr_err!("{name}={value}: give 0 or 1\n");
@@ -72,7 +144,17 @@ impl Parameters {
             );
             return Err(EINVAL);
         }
+        if switches > MAX_SWITCHES {
+            pr_err!("switches={switches}: give a number from 0 to {MAX_SWITCHES}\n");
+            return Err(EINVAL);
+        }
+        if ageing == 0 {
+            pr_err!("ageing=0: give seconds, from 1 to {}\n", u16::MAX);
+            return Err(EINVAL);
+        }
         Ok(Self {
+            switches,
+            ageing,
             use_va: use_va == 1,
             driver_memory: if strict == 1 {
                 DriverMemory::Strict
@@ -93,6 +175,8 @@ pub(crate) enum Refusal {
     Unsupported(Features),
     Missing(Features),
     Incoherent(Features, Features),
+    Unused(u16),
+    Full,
     Nothing,
     Other(Error),
 }
@@ -107,6 +191,7 @@ impl Refusal {
     pub(super) fn errno(&self) -> Error {
         match self {
             Refusal::Other(error) => *error,
+            Refusal::Full => ENOSPC,
             _ => EINVAL,
         }
     }
@@ -149,6 +234,15 @@ impl fmt::Display for Refusal {
                 f,
                 "device_features has {bit} without {needs}; add that, or leave it out"
             ),
+            Refusal::Unused(pairs) => write!(
+                f,
+                "max_vqp {pairs} is of no use without {}; add one of them to device_features, or leave max_vqp out",
+                SEVERAL_PAIRS
+            ),
+            Refusal::Full => write!(
+                f,
+                "the switch has {MAX_PORTS} ports already; use another one, or delete a device"
+            ),
             Refusal::Nothing => write!(f, "only the mac of a device can be changed"),
             Refusal::Other(error) => write!(f, "{error:?}"),
         }
@@ -174,18 +268,23 @@ pub(super) struct Provision {
     pub(super) features: Features,
     pub(super) mac: MacAddress,
     pub(super) mtu: u16,
+    /// How many queue pairs it has.
+    pub(super) pairs: u16,
 }
 
 impl Provision {
     /// Checks what a user wants, and adds what was left open.
     pub(super) fn new(config: &DeviceConfig) -> Result<Self, Refusal> {
-        match config.max_vqp {
-            Some(pairs) if pairs > MAX_PAIRS => return Err(Refusal::Pairs(pairs)),
-            _ => {}
-        }
+        let pairs = match config.max_vqp {
+            Some(pairs) if !(1..=MAX_PAIRS).contains(&pairs) => return Err(Refusal::Pairs(pairs)),
+            Some(pairs) => pairs,
+            None => 1,
+        };
         Ok(Self {
+            pairs,
             features: match config.features {
-                Some(features) => coherent(Features(features))?,
+                Some(features) => coherent(Features(features), pairs)?,
+                None if pairs > 1 => DEFAULT.union(SEVERAL_PAIRS),
                 None => DEFAULT,
             },
             mac: match config.mac {
@@ -200,15 +299,45 @@ impl Provision {
         })
     }
 
-    /// The configuration that a driver finds, with the MAC address in force.
-    pub(super) fn config(&self, mac: MacAddress) -> NetConfig {
+    /// The index of the control queue if the driver accepted `features`.
+    pub(super) fn control_index(&self, features: Features) -> u16 {
+        self.usable_pairs(features) * 2
+    }
+
+    /// How many pairs a driver can use that accepted `features`.
+    pub(super) fn usable_pairs(&self, features: Features) -> u16 {
+        if features.intersects(SEVERAL_PAIRS) {
+            self.pairs
+        } else {
+            1
+        }
+    }
+
+    /// The configuration that a driver finds, with the MAC address and the status in force.
+    pub(super) fn config(&self, mac: MacAddress, status: u16) -> NetConfig {
         let mut config = NetConfig::new();
         config.set_mac(mac);
         config.set_mtu(self.mtu);
-        config.set_status(NetConfig::LINK_UP);
-        // The core asks for it even where MQ is not offered, to name the queues.
-        config.set_max_virtqueue_pairs(MAX_PAIRS);
+        config.set_status(status);
+        config.set_max_virtqueue_pairs(self.pairs);
+        config.set_speed(SPEED);
+        config.set_duplex(NetConfig::DUPLEX_FULL);
+        config.set_rss_max_key_size(MAX_KEY);
+        config.set_rss_max_indirection_table_length(MAX_TABLE);
+        config.set_supported_hash_types(HashTypes::ALL.0);
         config
+    }
+
+    /// What bounds the commands of a driver that accepted `features`.
+    pub(super) fn limits(&self, features: Features) -> Limits {
+        Limits {
+            features,
+            pairs: self.usable_pairs(features),
+            hash_types: HashTypes::ALL.0,
+            max_key: MAX_KEY,
+            max_indirection_table: MAX_TABLE,
+            stats: STATISTICS,
+        }
     }
 }
 
@@ -229,7 +358,7 @@ fn random_mac() -> MacAddress {
 }
 
 /// Checks features that a device is to offer.
-fn coherent(features: Features) -> Result<Features, Refusal> {
+fn coherent(features: Features, pairs: u16) -> Result<Features, Refusal> {
     let unsupported = features.without(FEATURES);
     if !unsupported.is_empty() {
         return Err(Refusal::Unsupported(unsupported));
@@ -240,6 +369,7 @@ fn coherent(features: Features) -> Result<Features, Refusal> {
     }
     match features.missing_dependency() {
         Some((bit, needs)) => Err(Refusal::Incoherent(bit, needs)),
+        None if pairs > 1 && !features.intersects(SEVERAL_PAIRS) => Err(Refusal::Unused(pairs)),
         None => Ok(features),
     }
 }

@@ -36,7 +36,7 @@ use core::cell::Cell;
 use kernel::prelude::*;
 
 /// Room for what a packed ring has completed and not published.
-type Completions = KVVec<Cell<Completion>>;
+pub(super) type Completions = KVVec<Cell<Completion>>;
 
 /// What happened on a virtqueue since the device was made. Survives resets.
 #[derive(Clone, Copy, Default)]
@@ -44,11 +44,18 @@ pub(super) struct Counters {
     /// Frames, or commands of the control queue, and their bytes without virtio headers.
     pub(super) packets: u64,
     pub(super) bytes: u64,
+    /// Frames whose checksum is left to the one who gets them.
+    pub(super) checksums: u64,
+    /// Frames that are left to be segmented by the one who gets them, and their bytes.
+    pub(super) large_packets: u64,
+    pub(super) large_bytes: u64,
     /// Frames shorter than an Ethernet header.
     pub(super) drops_runt: u64,
-    /// Frames for somebody else.
-    pub(super) drops_filtered: u64,
-    /// Frames that found no receive buffer.
+    /// Frames whose virtio header says what cannot be.
+    pub(super) drops_malformed: u64,
+    /// Frames that were sent while there was no link.
+    pub(super) drops_link_down: u64,
+    /// Frames that found no receive buffer, or not enough of them.
     pub(super) drops_no_buffer: u64,
     /// Frames larger than the receive buffer they found.
     pub(super) drops_too_large: u64,
@@ -56,6 +63,25 @@ pub(super) struct Counters {
     pub(super) errors: u64,
     pub(super) interrupts_raised: u64,
     pub(super) interrupts_suppressed: u64,
+}
+
+impl Counters {
+    /// Adds what happened during a batch.
+    pub(super) fn add(&mut self, batch: &Self) {
+        self.packets += batch.packets;
+        self.bytes += batch.bytes;
+        self.checksums += batch.checksums;
+        self.large_packets += batch.large_packets;
+        self.large_bytes += batch.large_bytes;
+        self.drops_runt += batch.drops_runt;
+        self.drops_malformed += batch.drops_malformed;
+        self.drops_link_down += batch.drops_link_down;
+        self.drops_no_buffer += batch.drops_no_buffer;
+        self.drops_too_large += batch.drops_too_large;
+        self.errors += batch.errors;
+        self.interrupts_raised += batch.interrupts_raised;
+        self.interrupts_suppressed += batch.interrupts_suppressed;
+    }
 }
 
 /// Room for the translations of a ring of `num_max` descriptors.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the parts of a device share: its name, its address, and that it needs a reset.
+//! What the parts of a device share: its name, what its configuration says, and that it
+//! needs a reset.
 
 use crate::{
     vdpa::{
@@ -10,7 +11,10 @@ use crate::{
     },
     virtio::{
         fault::Fault,
-        net::MacAddress, //
+        net::{
+            MacAddress,
+            NetConfig, //
+        },
     },
 };
 use kernel::{
@@ -20,6 +24,7 @@ use kernel::{
         atomic::{
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -40,6 +45,12 @@ pub(super) struct Shared {
     /// The MAC address in force, as a number, so that the datapath can read it without a
     /// lock.
     mac: Atomic<u64>,
+    /// Whether there is a carrier.
+    link: AtomicFlag,
+    /// Whether the driver is to announce itself.
+    announce: AtomicFlag,
+    /// The index of the control queue, which follows negotiation.
+    control_index: Atomic<u32>,
 }
 
 impl Shared {
@@ -56,6 +67,9 @@ impl Shared {
             generation: Atomic::new(0),
             needs_reset: AtomicFlag::new(false),
             mac: Atomic::new(to_number(mac)),
+            link: AtomicFlag::new(true),
+            announce: AtomicFlag::new(false),
+            control_index: Atomic::new(2),
         })
     }
 
@@ -69,12 +83,57 @@ impl Shared {
         self.config_changed();
     }
 
+    /// Whether there is a carrier.
+    #[inline]
+    pub(super) fn link_is_up(&self) -> bool {
+        self.link.load(Relaxed)
+    }
+
+    /// Sets whether there is a carrier. Returns whether that is new.
+    pub(super) fn set_link(&self, up: bool) -> bool {
+        let changed = self.link.xchg(up, Full) != up;
+        if changed {
+            self.config_changed();
+        }
+        changed
+    }
+
+    /// Sets whether the driver is to announce itself.
+    pub(super) fn set_announce(&self, announce: bool) {
+        self.announce.store(announce, Relaxed);
+        self.config_changed();
+    }
+
+    /// The status in the configuration: `VIRTIO_NET_S_*`.
+    pub(super) fn net_status(&self) -> u16 {
+        let mut status = 0;
+        if self.link_is_up() {
+            status |= NetConfig::LINK_UP;
+        }
+        if self.announce.load(Relaxed) {
+            status |= NetConfig::ANNOUNCE;
+        }
+        status
+    }
+
+    /// The index of the control queue.
+    #[inline]
+    pub(super) fn control_index(&self) -> u16 {
+        // It was one.
+        self.control_index.load(Relaxed) as u16
+    }
+
+    /// Sets the index of the control queue, as it was negotiated.
+    pub(super) fn set_control_index(&self, index: u16) {
+        self.control_index.store(index.into(), Relaxed);
+    }
+
     pub(super) fn generation(&self) -> u32 {
         self.generation.load(Relaxed)
     }
 
     /// Notes that the configuration is not what it was.
-    pub(super) fn config_changed(&self) {
+    fn config_changed(&self) {
         self.generation.fetch_add(1, Relaxed);
     }
 

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workers: who runs the queues, when, and what happens between two batches.
+//! Workers: who runs a queue, when, and what happens between two batches.
 //!
 //! A [`Task`] handles one batch under the lock of its attachment and says how to go on. The
-//! worker does what must not be done under that lock: it interrupts the driver, brings
-//! memory in, and tells of queues that broke.
+//! worker does what must not be done under that lock: it interrupts drivers, brings memory
+//! in, and tells of queues that broke.
 
 use super::{
     memory::{
         permission,
         DeviceMemory, //
     },
+    notify::Notify,
     queue::Vq,
+    receive::Receive,
     shared::Shared,
 };
 use crate::{
@@ -20,7 +22,10 @@ use crate::{
             Attachment,
             Context, //
         },
-        Callback, //
+        lock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
     },
     virtio::fault::{
         Fault,
@@ -31,14 +36,7 @@ use crate::{
 use kernel::{
     impl_has_work, new_work,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     workqueue::{
         Work,
         WorkItem, //
@@ -52,22 +50,39 @@ const BATCHES: u32 = 16;
 /// on. A chain may have as many buffers as its ring has descriptors, on either side.
 const FAULT_INS: u32 = 2 * 32768;
 
-/// Some virtqueues, and what is done with them.
-pub(super) trait Task: Send + Unpin + 'static {
-    /// What its virtqueues are for, for the log.
-    const ROLES: &'static [&'static str];
+/// A virtqueue, and what is done with it.
+pub(super) trait Task: Send + Unpin + Sized + 'static {
+    /// What the virtqueue is for, for the log.
+    const ROLE: &'static str;
 
-    /// Its virtqueue number `slot`, from 0.
-    fn vq(&mut self, slot: usize) -> Option<&mut Vq>;
+    /// How many receivers a batch serves at most.
+    const RECEIVERS: usize = 0;
+
+    /// What it works with beside its own state.
+    type Env: Send + Sync;
+
+    /// The virtqueue.
+    fn vq(&mut self) -> &mut Vq;
+
+    /// The index of the virtqueue that was made with `index`.
+    fn index(index: u16, _shared: &Shared) -> u16 {
+        index
+    }
 
     /// Handles a batch.
-    fn run(&mut self, mem: &DeviceMemory<'_>, shared: &Shared) -> Outcome;
+    fn run(
+        &mut self,
+        context: &Context<'_>,
+        mem: &DeviceMemory<'_>,
+        env: &Self::Env,
+        after: &mut After,
+    ) -> Outcome;
 }
 
 /// What a batch came to.
 pub(super) struct Outcome {
-    /// Which virtqueues' drivers are to be interrupted.
-    pub(super) raise: [bool; 2],
+    /// For how many chains the driver is to be interrupted, if it is.
+    pub(super) raise: Option<u32>,
     /// Whether anything got done.
     pub(super) progress: bool,
     pub(super) next: Next,
@@ -80,62 +95,69 @@ pub(super) enum Next {
     /// There is more.
     Continue,
     /// Bring memory in, and go on.
-    FaultIn { slot: usize, place: Place },
-    /// Tell that a virtqueue was stopped.
-    Broken { slot: usize, fault: Fault },
+    FaultIn(Place),
+    /// The same, for a receive queue of the same device.
+    FaultInReceiver(Arc<Worker<Receive>>, Place),
+    /// Tell that the virtqueue was stopped.
+    Broken(Fault),
 }
 
-/// An error, and the virtqueue it belongs to.
-pub(super) struct Failure {
-    pub(super) slot: usize,
-    pub(super) error: QueueError,
-}
-
-impl Failure {
-    /// How to go on after it; a broken virtqueue is stopped.
-    pub(super) fn next(self, task: &mut impl Task) -> Next {
-        let slot = self.slot;
-        match self.error {
-            QueueError::NotPresent(place) => Next::FaultIn { slot, place },
+impl Next {
+    /// How to go on after an error of the task's own virtqueue, which is stopped if the
+    /// driver broke a rule.
+    pub(super) fn after(error: QueueError, vq: &mut Vq) -> Self {
+        match error {
+            QueueError::NotPresent(place) => Next::FaultIn(place),
             QueueError::Fault(fault) => {
-                if let Some(vq) = task.vq(slot) {
-                    vq.break_down();
-                }
-                Next::Broken { slot, fault }
+                vq.break_down();
+                Next::Broken(fault)
             }
         }
     }
 }
 
-/// What of a virtqueue lies outside of the lock.
-pub(super) struct Port {
-    pub(super) interrupt: Arc<Callback>,
-    kicks: Atomic<u64>,
-    /// Whether there was a kick since the reset.
-    kicked: AtomicFlag,
+/// What a batch leaves to be done for a receive queue when no lock is held any more.
+pub(super) enum Action {
+    /// Interrupt the driver for so many chains.
+    Raise(Arc<Worker<Receive>>, u32),
+    /// Tell that it was stopped.
+    Broken(Arc<Worker<Receive>>, Fault),
 }
 
-impl Port {
-    /// Notes a kick, also of a virtqueue that does not run: it counts when it starts.
+/// The actions of a batch, of which there are at most [`Task::RECEIVERS`].
+pub(super) struct After(KVec<Action>);
+
+impl After {
+    /// Whether there is room for another action.
     #[inline]
-    pub(super) fn kick(&self) {
-        self.kicks.fetch_add(1, Relaxed);
-        self.kicked.store(true, Relaxed);
+    pub(super) fn has_room(&self) -> bool {
+        self.0.len() < self.0.capacity()
     }
 
-    /// How many kicks there were since the device was made.
-    pub(super) fn kicks(&self) -> u64 {
-        self.kicks.load(Relaxed)
+    /// Adds an action. Where there is no room it is carried out at once, which is rude but
+    /// loses nothing.
+    pub(super) fn push(&mut self, action: Action) {
+        if self.has_room() {
+            // There is room, so nothing is allocated and it does not fail.
+            let _ = self.0.push(action, GFP_ATOMIC);
+        } else {
+            action.carry_out();
+        }
     }
 
-    /// Whether the driver may have made buffers available without another kick to come.
-    pub(super) fn was_kicked(&self) -> bool {
-        self.kicked.load(Relaxed)
+    fn carry_out(&mut self) {
+        for action in self.0.drain_all() {
+            action.carry_out();
+        }
     }
+}
 
-    /// Forgets the kicks so far.
-    pub(super) fn reset(&self) {
-        self.kicked.store(false, Relaxed);
+impl Action {
+    fn carry_out(self) {
+        match self {
+            Action::Raise(receiver, completed) => receiver.notify.raise(completed),
+            Action::Broken(receiver, fault) => receiver.broke(&fault),
+        }
     }
 }
 
@@ -145,10 +167,14 @@ pub(super) struct Worker<T: Task> {
     #[pin]
     work: Work<Worker<T>>,
     attachment: Arc<Attachment<T>>,
+    env: T::Env,
     shared: Arc<Shared>,
-    /// The index of the virtqueue in slot 0.
-    first: u16,
-    ports: KVec<Port>,
+    /// See [`Task::index`].
+    index: u16,
+    pub(super) notify: Notify,
+    /// Room for actions, while the work does not run.
+    #[pin]
+    after: SpinLockBh<KVec<Action>>,
 }
 
 impl_has_work! {
@@ -156,44 +182,40 @@ impl_has_work! {
 }
 
 impl<T: Task> Worker<T> {
-    /// Makes the worker of the virtqueues from `first` on, with one interrupt for each.
+    /// Makes the worker of a virtqueue.
     pub(super) fn new(
         attachment: Arc<Attachment<T>>,
+        env: T::Env,
         shared: Arc<Shared>,
-        first: u16,
-        interrupts: &[&Arc<Callback>],
+        index: u16,
+        notify: Notify,
     ) -> Result<Arc<Self>> {
-        let mut ports = KVec::with_capacity(interrupts.len(), GFP_KERNEL)?;
-        for interrupt in interrupts {
-            let port = Port {
-                interrupt: (*interrupt).clone(),
-                kicks: Atomic::new(0),
-                kicked: AtomicFlag::new(false),
-            };
-            ports.push(port, GFP_KERNEL)?;
-        }
+        let room = KVec::with_capacity(T::RECEIVERS, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("rvdpa_sim::Worker::work"),
                 attachment,
+                env,
                 shared,
-                first,
-                ports,
+                index,
+                notify,
+                after <- new_spinlock_bh!(room, "rvdpa_sim::Worker::after"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// What the lock protects, for control operations.
+    /// The lock of the task, and how it reaches memory.
     pub(super) fn attachment(&self) -> &Attachment<T> {
         &self.attachment
     }
 
-    pub(super) fn port(&self, slot: usize) -> Option<&Port> {
-        self.ports.get(slot)
+    /// Does something with the virtqueue, under its lock.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> R {
+        f(self.attachment.state().vq())
     }
 
-    /// Has the worker look at its virtqueues. Any context.
+    /// Has the worker look at its virtqueue. Any context.
     #[inline]
     pub(super) fn wake(this: &Arc<Self>) {
         this.shared.workers.enqueue(this.clone());
@@ -201,18 +223,17 @@ impl<T: Task> Worker<T> {
 
     /// Handles batches until there is nothing to do, or enough was done. Returns whether
     /// there is more.
-    fn work(&self, context: &Context<'_>) -> bool {
+    fn work(&self, context: &Context<'_>, after: &mut After) -> bool {
         let mut fault_ins = 0;
         let mut batches = 0;
         while batches < BATCHES {
-            let Some(outcome) = self.batch(context) else {
+            let Some(outcome) = self.batch(context, after) else {
                 // Another client's memory: has to be prepared anew.
                 return true;
             };
-            for (port, raise) in self.ports.iter().zip(outcome.raise) {
-                if raise {
-                    port.interrupt.raise();
-                }
+            after.carry_out();
+            if let Some(completed) = outcome.raise {
+                self.notify.raise(completed);
             }
             if outcome.progress {
                 fault_ins = 0;
@@ -220,53 +241,56 @@ impl<T: Task> Worker<T> {
             match outcome.next {
                 Next::Sleep => return false,
                 Next::Continue => batches += 1,
-                Next::FaultIn { slot, place } => {
+                Next::FaultIn(place) => {
                     fault_ins += 1;
-                    if fault_ins > FAULT_INS || !self.fault_in(context, &place) {
-                        self.gone(slot, place);
-                    }
+                    self.bring_in(context, place, fault_ins);
                 }
-                Next::Broken { slot, fault } => self.broke(slot, &fault),
+                Next::FaultInReceiver(receiver, place) => {
+                    fault_ins += 1;
+                    receiver.bring_in(context, place, fault_ins);
+                }
+                Next::Broken(fault) => self.broke(&fault),
             }
         }
         true
     }
 
-    fn batch(&self, context: &Context<'_>) -> Option<Outcome> {
+    fn batch(&self, context: &Context<'_>, after: &mut After) -> Option<Outcome> {
         let mut guard = self.attachment.lock(context)?;
         let (task, access) = guard.split().ok()?;
-        Some(task.run(&DeviceMemory(access), &self.shared))
+        Some(task.run(context, &DeviceMemory(access), &self.env, after))
     }
 
-    /// Brings memory in. Returns whether to go on.
-    fn fault_in(&self, context: &Context<'_>, place: &Place) -> bool {
-        self.attachment.fault_in(
-            context,
-            place.iova,
-            place.len as usize,
-            permission(place.access),
-        )
-    }
-
-    /// Stops a virtqueue because its client has no memory where it said there was some.
-    fn gone(&self, slot: usize, place: Place) {
+    /// Brings memory in for the `times`th time, or stops the virtqueue if its client has
+    /// no memory where it said there was some.
+    fn bring_in(&self, context: &Context<'_>, place: Place, times: u32) {
+        let go_on = times <= FAULT_INS
+            && self.attachment.fault_in(
+                context,
+                place.iova,
+                place.len as usize,
+                permission(place.access),
+            );
+        if go_on {
+            return;
+        }
         // Unless it was stopped or unmapped meanwhile: then the next batch finds out.
-        let running = match self.attachment.state().vq(slot) {
-            Some(vq) if vq.is_running() => {
+        let running = self.with(|vq| {
+            let running = vq.is_running();
+            if running {
                 vq.break_down();
-                true
             }
-            _ => false,
-        };
+            running
+        });
         if running {
-            self.broke(slot, &Fault::Unmapped(place));
+            self.broke(&Fault::Unmapped(place));
         }
     }
 
-    fn broke(&self, slot: usize, fault: &Fault) {
-        let role = T::ROLES.get(slot).copied().unwrap_or("?");
-        let index = self.first.wrapping_add(slot as u16);
-        self.shared.broke(index, role, fault);
+    /// Tells that the virtqueue was stopped because of what the driver did.
+    fn broke(&self, fault: &Fault) {
+        let index = T::index(self.index, &self.shared);
+        self.shared.broke(index, T::ROLE, fault);
     }
 }
 
@@ -274,7 +298,12 @@ impl<T: Task> WorkItem for Worker<T> {
     type Pointer = Arc<Worker<T>>;
 
     fn run(this: Arc<Worker<T>>) {
-        if this.attachment.enter(|context| this.work(context)) {
+        let mut after = After(core::mem::take(&mut *this.after.lock()));
+        let more = this
+            .attachment
+            .enter(|context| this.work(context, &mut after));
+        *this.after.lock() = after.0;
+        if more {
             Self::wake(&this);
         }
     }

@@ -47,10 +47,13 @@
 //! 1. the lock of an attachment (spin lock, softirqs off);
 //! 2. the mappings of an address space (interrupts off).
 //!
-//! Attachments of two devices may be locked at a time only by one who has made sure that
-//! nobody locks them the other way round.
+//! Two attachments, be they of one device or of two, may be locked at a time only if
+//! everybody locks them in the same order: those of one class before those of another.
 
-use crate::bindings;
+use crate::{
+    bindings,
+    vdpa::lock::LockClass, //
+};
 use core::marker::PhantomData;
 use kernel::{
     mm::Mm,
@@ -157,6 +160,8 @@ struct Core {
     /// Whether a driver has mapped memory by identity since the last detach.
     identity: AtomicFlag,
     use_va: bool,
+    /// Whether there is an mm.
+    bound: AtomicFlag,
     /// The mm that addresses of VA mappings belong to.
     #[pin]
     mm: SpinLock<Option<ARef<Mm>>>,
@@ -210,8 +215,16 @@ pub struct IommuBuilder(Iommu);
 
 impl IommuBuilder {
     /// Adds an attachment to address space 0, with the state that its lock protects.
-    pub fn attach<S: Send + Unpin + 'static>(&mut self, state: S) -> Result<Arc<Attachment<S>>> {
-        let attachment = Arc::pin_init(Attachment::new(self.0.core.clone(), state), GFP_KERNEL)?;
+    ///
+    /// Attachments whose locks are held at a time must be of different classes.
+    pub fn attach<S: Send + Unpin + 'static>(
+        &mut self,
+        state: S,
+        name: &'static CStr,
+        class: LockClass,
+    ) -> Result<Arc<Attachment<S>>> {
+        let core = self.0.core.clone();
+        let attachment = Arc::pin_init(Attachment::new(core, state, name, class), GFP_KERNEL)?;
         self.0.attachments.push(attachment.clone(), GFP_KERNEL)?;
         Ok(attachment)
     }
@@ -239,6 +252,7 @@ impl Iommu {
                 driver_memory,
                 identity: AtomicFlag::new(false),
                 use_va,
+                bound: AtomicFlag::new(false),
                 mm <- new_spinlock!(None),
                 mm_epoch: Atomic::new(0),
             }),
@@ -350,6 +364,7 @@ impl Iommu {
     /// When it returns, the old mm is not accessed any more.
     pub fn bind_mm(&self, mm: Option<ARef<Mm>>) {
         let mut bound = self.core.mm.lock();
+        self.core.bound.store(mm.is_some(), Relaxed);
         let old = core::mem::replace(&mut *bound, mm);
         // Under the lock, so that an mm and its number belong together.
         self.core.mm_epoch.fetch_add(1, Full);

@@ -8,17 +8,24 @@ use crate::bindings;
 use core::ptr;
 use kernel::{
     ffi::c_ulong,
-    sync::lock::{
-        Backend,
-        Lock, //
+    prelude::*,
+    sync::{
+        lock::{
+            Backend,
+            Lock, //
+        },
+        LockClassKey, //
     },
 };
+
+/// The class that the kernel's lock validator puts a lock into: `static_lock_class!()`.
+pub type LockClass = Pin<&'static LockClassKey>;
 
 /// A spin lock whose holder runs with softirqs disabled on its CPU.
 ///
 /// For data that process context and softirqs share. Must not be taken with interrupts
 /// disabled.
-pub(super) type SpinLockBh<T> = Lock<T, BhBackend>;
+pub type SpinLockBh<T> = Lock<T, BhBackend>;
 
 /// A spin lock whose holder runs with interrupts disabled on its CPU.
 ///
@@ -27,7 +34,7 @@ pub(super) type SpinLockBh<T> = Lock<T, BhBackend>;
 pub(super) type SpinLockIrqSave<T> = Lock<T, IrqSaveBackend>;
 
 /// The backend of [`SpinLockBh`].
-pub(super) struct BhBackend;
+pub struct BhBackend;
 
 /// The backend of [`SpinLockIrqSave`].
 pub(super) struct IrqSaveBackend;

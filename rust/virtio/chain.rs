@@ -20,6 +20,7 @@ use super::{
     },
     memory::{
         CopyError,
+        CopyTo,
         Memory,
         Span, //
     },
@@ -133,8 +134,8 @@ impl<'m, W: Walk<'m>> Reader<'m, W> {
         limit: u64,
     ) -> Result<u64, TransferError>
     where
-        D: Walk<'d, Memory = W::Memory>,
-        W::Memory: 'd,
+        D: Walk<'d>,
+        W::Memory: CopyTo<D::Memory>,
     {
         let mut missing = limit;
         while missing > 0 {
@@ -153,16 +154,19 @@ impl<'m, W: Walk<'m>> Reader<'m, W> {
                 break;
             };
             let len = target.len;
-            W::Memory::copy((&source.span, source.at), (&target.span, target.at), len).map_err(
-                |error| match error {
-                    CopyError::Source(error) => {
-                        TransferError::Source(self.0.failed(error, u32_at_most(len)))
-                    }
-                    CopyError::Destination(error) => TransferError::Destination(
-                        destination.cursor.failed(error, u32_at_most(len)),
-                    ),
-                },
-            )?;
+            <W::Memory as CopyTo<D::Memory>>::copy(
+                (&source.span, source.at),
+                (&target.span, target.at),
+                len,
+            )
+            .map_err(|error| match error {
+                CopyError::Source(error) => {
+                    TransferError::Source(self.0.failed(error, u32_at_most(len)))
+                }
+                CopyError::Destination(error) => {
+                    TransferError::Destination(destination.cursor.failed(error, u32_at_most(len)))
+                }
+            })?;
             self.0.leave(len);
             destination.leave(len);
             missing = missing.saturating_sub(u64_from_usize(len));

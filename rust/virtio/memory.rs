@@ -88,16 +88,6 @@ pub trait Memory {
     /// zero, and `iova + len - 1` does not overflow.
     fn span(&self, iova: u64, len: u32, access: Access) -> Result<Self::Span<'_>, AccessError>;
 
-    /// Copies `len` bytes between two spans, which may overlap and may belong to the
-    /// memories of two different queues.
-    ///
-    /// `len` is at most what lies in either span behind its offset.
-    fn copy(
-        source: (&Self::Span<'_>, usize),
-        destination: (&Self::Span<'_>, usize),
-        len: usize,
-    ) -> Result<(), CopyError>;
-
     /// Makes `area` the translation of `len` bytes at `iova`, all of which must be mapped
     /// for `access`.
     ///
@@ -147,4 +137,16 @@ pub trait Memory {
     /// Orders all loads and stores before it with all after it (between publishing an
     /// event index and looking at the ring once more).
     fn fence(&self);
+}
+
+/// Copying from the memory of one queue to that of another, or of the same.
+pub trait CopyTo<D: Memory>: Memory {
+    /// Copies `len` bytes between two spans, which may overlap.
+    ///
+    /// `len` is at most what lies in either span behind its offset.
+    fn copy(
+        source: (&Self::Span<'_>, usize),
+        destination: (&D::Span<'_>, usize),
+        len: usize,
+    ) -> Result<(), CopyError>;
 }

@@ -2,9 +2,14 @@
 
 //! The network device's structures and numbers (clause 5.1).
 
+use super::features::Features;
 use core::fmt;
 
+pub mod coalescing;
 pub mod control;
+pub mod offload;
+pub mod rss;
+pub mod stats;
 
 /// The device ID of a network device (5.1.1).
 pub const DEVICE_ID: u32 = 1;
@@ -266,6 +271,17 @@ impl NetHeader {
     pub const GSO_UDP_L4: u8 = 5;
     /// Bit of the type of segmentation: TCP with ECN.
     pub const GSO_ECN: u8 = 0x80;
+
+    /// Length in bytes of what precedes a frame with these negotiated features: the header,
+    /// and with `VIRTIO_NET_F_HASH_REPORT` the fields of the hash.
+    #[inline]
+    pub const fn len_with(features: Features) -> usize {
+        if features.contains(Features::NET_HASH_REPORT) {
+            Self::LEN + rss::HASH_FIELDS_LEN
+        } else {
+            Self::LEN
+        }
+    }
 
     /// Takes the header from its bytes in memory.
     #[inline]

@@ -16,8 +16,8 @@ use crate::{
     bindings,
     vdpa::lock::{
         self,
-        new_spinlock_bh,
         BhBackend,
+        LockClass,
         SpinLockBh, //
     },
 };
@@ -70,13 +70,21 @@ impl<S: Send> Attached for Attachment<S> {
 }
 
 impl<S: Send + Unpin> Attachment<S> {
-    pub(super) fn new(core: Arc<Core>, state: S) -> impl PinInit<Self> {
+    pub(super) fn new(
+        core: Arc<Core>,
+        state: S,
+        name: &'static CStr,
+        class: LockClass,
+    ) -> impl PinInit<Self> {
+        let cache = Cache::new();
+        let inner = Inner {
+            asid: 0,
+            cache,
+            state,
+        };
         pin_init!(Self {
             core,
-            inner <- new_spinlock_bh!(
-                Inner { asid: 0, cache: Cache::new(), state },
-                "vdpa::Attachment::inner"
-            ),
+            inner <- SpinLockBh::new(inner, name, class),
         })
     }
 
@@ -229,6 +237,13 @@ pub struct AttachmentGuard<'a, S> {
 }
 
 impl<S: Unpin> AttachmentGuard<'_, S> {
+    /// Whether the memory of the device's driver can be reached here: it cannot if it is
+    /// that of a client in whose mm the caller is not.
+    #[inline]
+    pub fn reaches_driver(&self) -> bool {
+        self.user || !self.core.use_va || !self.core.bound.load(Relaxed)
+    }
+
     /// The state, and access to memory.
     ///
     /// Fails with [`AccessFault::Unmapped`] if the address space is gone, which cannot be.

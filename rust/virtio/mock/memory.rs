@@ -25,6 +25,7 @@ use crate::{
         Access,
         AccessError,
         CopyError,
+        CopyTo,
         Memory,
         Span, //
     },
@@ -355,6 +356,20 @@ impl Span for MockSpan<'_> {
     }
 }
 
+impl CopyTo<MockMemory> for MockMemory {
+    fn copy(
+        source: (&MockSpan<'_>, usize),
+        destination: (&MockSpan<'_>, usize),
+        len: usize,
+    ) -> Result<(), CopyError> {
+        let mut bytes = vec![0; len];
+        let (span, offset) = source;
+        span.read(offset, &mut bytes).map_err(CopyError::Source)?;
+        let (span, offset) = destination;
+        span.write(offset, &bytes).map_err(CopyError::Destination)
+    }
+}
+
 impl Memory for MockMemory {
     type Span<'m> = MockSpan<'m>;
     type Area = MockArea;
@@ -368,18 +383,6 @@ impl Memory for MockMemory {
             len: self.translate(iova, len as usize, access)?,
             access,
         })
-    }
-
-    fn copy(
-        source: (&MockSpan<'_>, usize),
-        destination: (&MockSpan<'_>, usize),
-        len: usize,
-    ) -> Result<(), CopyError> {
-        let mut bytes = vec![0; len];
-        let (span, offset) = source;
-        span.read(offset, &mut bytes).map_err(CopyError::Source)?;
-        let (span, offset) = destination;
-        span.write(offset, &bytes).map_err(CopyError::Destination)
     }
 
     fn resolve(

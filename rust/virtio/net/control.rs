@@ -1,10 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Commands of the control queue (5.1.6.5): two bytes, class and command, then the
-//! command's data, then one byte for the device's answer.
+//! command's data, then one byte for the device's answer, then what else is answered.
+//!
+//! The modules have the numbers; [`Command`] is what a driver asks for.
+
+mod addresses;
+mod command;
+mod data;
+mod error;
+mod parse;
+
+pub use addresses::{
+    MacTable,
+    MacTables, //
+};
+pub use command::{
+    Command,
+    Limits,
+    RxMode, //
+};
+pub use error::CommandError;
+
+pub(super) use data::Data;
 
 /// Length of class and command in bytes.
 pub const HEADER_LEN: usize = 2;
+
+/// Most bytes of data of a command that a device has to take. A command with more of them
+/// is refused.
+///
+/// Most of what Linux sends is short; a table of addresses can have any length. There is
+/// room for 681 of them, which is beyond what devices filter by.
+pub const MAX_DATA_LEN: usize = 4096;
 
 /// Answer: done.
 pub const OK: u8 = 0;

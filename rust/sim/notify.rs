@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the driver of a virtqueue and its worker call each other.
+
+use crate::vdpa::Callback;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// When a driver is interrupted (5.1.6.5.9). Zero is at once.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Coalescing {
+    /// How long it may take at most after a chain was used, in microseconds.
+    pub(super) max_usecs: u32,
+    /// How many chains may be used at most before.
+    pub(super) max_packets: u32,
+}
+
+/// The kicks and the interrupt of a virtqueue: what of it lies outside of any lock.
+pub(super) struct Notify {
+    interrupt: Arc<Callback>,
+    /// The interrupt of the other index that the virtqueue can have.
+    other: Option<Arc<Callback>>,
+    /// Whether it has that index.
+    moved: AtomicFlag,
+    kicks: Atomic<u64>,
+    /// Whether there was a kick since the reset.
+    kicked: AtomicFlag,
+}
+
+impl Notify {
+    /// Those of a virtqueue with one index, or two that negotiation chooses from.
+    pub(super) fn new(interrupt: Arc<Callback>, other: Option<Arc<Callback>>) -> Result<Self> {
+        Ok(Self {
+            interrupt,
+            other,
+            moved: AtomicFlag::new(false),
+            kicks: Atomic::new(0),
+            kicked: AtomicFlag::new(false),
+        })
+    }
+
+    fn interrupt(&self) -> &Callback {
+        match &self.other {
+            Some(other) if self.moved.load(Relaxed) => other,
+            _ => &self.interrupt,
+        }
+    }
+
+    /// Sets which of its two indices the virtqueue has.
+    pub(super) fn set_moved(&self, moved: bool) {
+        self.moved.store(moved, Relaxed);
+    }
+
+    /// Notes a kick, also of a virtqueue that does not run: it counts when it starts.
+    #[inline]
+    pub(super) fn kick(&self) {
+        self.kicks.fetch_add(1, Relaxed);
+        self.kicked.store(true, Relaxed);
+    }
+
+    /// How many kicks there were since the device was made.
+    pub(super) fn kicks(&self) -> u64 {
+        self.kicks.load(Relaxed)
+    }
+
+    /// Whether the driver may have made buffers available without another kick to come.
+    pub(super) fn was_kicked(&self) -> bool {
+        self.kicked.load(Relaxed)
+    }
+
+    /// Forgets the kicks so far.
+    pub(super) fn reset(&self) {
+        self.kicked.store(false, Relaxed);
+    }
+
+    /// Interrupts the driver for `completed` chains. No lock of an attachment may be held.
+    #[inline]
+    pub(super) fn raise(&self, _completed: u32) {
+        self.interrupt().raise();
+    }
+
+    /// Sets when the driver is interrupted.
+    pub(super) fn set_coalescing(&self, _coalescing: Coalescing) {}
+
+    /// When the driver is interrupted.
+    pub(super) fn coalescing(&self) -> Coalescing {
+        Coalescing::default()
+    }
+
+    /// Forgets what the driver has asked for by the control queue.
+    pub(super) fn forget_wishes(&self) {
+        self.set_coalescing(Coalescing::default());
+    }
+
+    /// Keeps the driver from being interrupted. When it returns, it is not being called.
+    pub(super) fn mask(&self) {
+        self.interrupt().mask();
+    }
+
+    /// Lets the driver be interrupted again.
+    pub(super) fn unmask(&self) {
+        self.interrupt().unmask();
+    }
+}

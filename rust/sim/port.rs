@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A port: a device as the frames of others see it.
+
+use super::{
+    fabric::Fabric,
+    receive::Receive,
+    shared::Shared,
+    steering::Steering,
+    transmit::Transmit,
+    worker::Worker, //
+};
+use crate::{
+    net::{
+        filter::Filter,
+        table, //
+    },
+    vdpa::{
+        iommu::Attachment,
+        lock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        }, //
+    },
+    virtio::net::MacAddress,
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// How many flows a port remembers; a power of two.
+const FLOWS: usize = 256;
+
+/// What the driver has asked for by the control queue.
+struct Wishes {
+    filter: Filter,
+    steering: Arc<Steering>,
+}
+
+/// A port of a fabric.
+#[pin_data]
+pub(super) struct Port {
+    pub(super) shared: Arc<Shared>,
+    fabric: Arc<Fabric>,
+    /// Its name in the fabric, which no other port has.
+    pub(super) name: table::Port,
+    /// The receive queues, one for each pair.
+    pub(super) receivers: KVec<Arc<Worker<Receive>>>,
+    /// The transmit queues.
+    transmitters: KVec<Arc<Attachment<Transmit>>>,
+    #[pin]
+    wishes: SpinLockBh<Wishes>,
+    /// Which pair the flows came from, by hash. Empty where there is one pair only.
+    flows: KVec<Atomic<i32>>,
+    /// Whether the driver left the steering to the device, and has several pairs.
+    learns: AtomicFlag,
+    /// Whether the device is gone, or on its way.
+    gone: AtomicFlag,
+    /// Frames that came and were for somebody else.
+    pub(super) filtered: Atomic<u64>,
+}
+
+impl Port {
+    /// Makes a port of `fabric`, not yet attached to it.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        fabric: Arc<Fabric>,
+        name: table::Port,
+        receivers: KVec<Arc<Worker<Receive>>>,
+        transmitters: KVec<Arc<Attachment<Transmit>>>,
+    ) -> Result<Arc<Self>> {
+        let mut flows = KVec::new();
+        if receivers.len() > 1 {
+            flows.reserve(FLOWS, GFP_KERNEL)?;
+            for _ in 0..FLOWS {
+                flows.push(Atomic::new(0), GFP_KERNEL)?;
+            }
+        }
+        let wishes = Wishes {
+            filter: Filter::new(false),
+            steering: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                shared,
+                fabric,
+                name,
+                receivers,
+                transmitters,
+                wishes <- new_spinlock_bh!(wishes, "rvdpa_sim::Port::wishes"),
+                flows,
+                learns: AtomicFlag::new(false),
+                gone: AtomicFlag::new(false),
+                filtered: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Where the port is.
+    pub(super) fn fabric(&self) -> &Arc<Fabric> {
+        &self.fabric
+    }
+
+    /// Whether the device takes frames to this address with this VLAN ID.
+    pub(super) fn takes(&self, destination: [u8; 6], vlan: Option<u16>) -> bool {
+        self.is_up()
+            && self
+                .wishes
+                .lock()
+                .filter
+                .takes(self.shared.mac().0, destination, vlan)
+    }
+
+    /// Whether frames can go in and out.
+    #[inline]
+    pub(super) fn is_up(&self) -> bool {
+        self.shared.link_is_up() && !self.gone.load(Relaxed)
+    }
+
+    /// Changes which frames the device takes.
+    pub(super) fn set_filter<R>(&self, change: impl FnOnce(&mut Filter) -> R) -> R {
+        let result = change(&mut self.wishes.lock().filter);
+        self.fabric.changed();
+        result
+    }
+
+    /// How received frames are spread over the queues.
+    pub(super) fn steering(&self) -> Arc<Steering> {
+        self.wishes.lock().steering.clone()
+    }
+
+    /// Changes how received frames are spread over the queues.
+    pub(super) fn set_steering(&self, steering: Arc<Steering>) {
+        self.learns.store(steering.learns(), Relaxed);
+        let old = core::mem::replace(&mut self.wishes.lock().steering, steering);
+        drop(old);
+        self.fabric.changed();
+    }
+
+    /// Whether [`learn`](Self::learn) wants to know of the frames that the device sends.
+    #[inline]
+    pub(super) fn learns(&self) -> bool {
+        self.learns.load(Relaxed)
+    }
+
+    /// Notes that the driver sends the flow with this hash from this pair.
+    #[inline]
+    pub(super) fn learn(&self, flow: u32, pair: u16) {
+        if let Some(seen) = self.flows.get(flow as usize % FLOWS) {
+            if seen.load(Relaxed) != i32::from(pair) {
+                seen.store(pair.into(), Relaxed);
+            }
+        }
+    }
+
+    /// The pair that the driver last sent this flow from.
+    #[inline]
+    pub(super) fn pair_of(&self, flow: u32) -> u16 {
+        self.flows
+            .get(flow as usize % FLOWS)
+            .map_or(0, |seen| seen.load(Relaxed) as u16)
+    }
+
+    /// Gives the device another address.
+    pub(super) fn set_mac(&self, mac: MacAddress) {
+        self.shared.set_mac(mac);
+        self.fabric.changed();
+    }
+
+    /// Takes the carrier away, or gives it back. The driver learns of it by the config
+    /// interrupt.
+    pub(super) fn set_link(&self, up: bool) {
+        if self.shared.set_link(up) {
+            self.fabric.changed();
+            self.shared.config_interrupt.raise();
+        }
+    }
+
+    /// Starts anew with what a driver has by default: how it filters, and how many pairs
+    /// it uses.
+    pub(super) fn reset(&self, filters_vlans: bool, steering: Arc<Steering>) {
+        self.set_filter(|filter| *filter = Filter::new(filters_vlans));
+        self.set_steering(steering);
+        for flow in &self.flows {
+            flow.store(0, Relaxed);
+        }
+    }
+
+    /// From here on the port is not one any more.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Relaxed);
+        self.fabric.changed();
+    }
+
+    /// Forgets where frames went that the device sent.
+    pub(super) fn forget(&self) {
+        for transmitter in &self.transmitters {
+            transmitter.state().forget();
+        }
+    }
+}

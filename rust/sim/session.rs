@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A receive queue while frames are delivered to it, under its lock.
+
+use super::{
+    deliver::{
+        Delivered,
+        Source,
+        Target, //
+    },
+    memory::DeviceMemory,
+    packet::Full,
+    queue::{
+        Completions,
+        Counters, //
+    },
+    receive::{
+        Format,
+        Receive, //
+    },
+};
+use crate::{
+    net::frame::MAX_HEADERS,
+    vdpa::iommu::Area,
+    virtio::{
+        chain::{
+            Reader,
+            Walk, //
+        },
+        fault::{
+            Fault,
+            Place,
+            QueueError,
+            TransferError, //
+        },
+        packed,
+        queue::Queue,
+        ring::Engine,
+        split, //
+    },
+};
+
+/// Does the same to a queue of either format.
+macro_rules! with_ring {
+    ($engine:expr, $ring:ident => $do:expr) => {
+        match $engine {
+            Engine::Split($ring) => $do,
+            Engine::Packed($ring) => $do,
+        }
+    };
+}
+
+/// Why a frame is not delivered now.
+pub(super) enum Undelivered {
+    /// Something is wrong with the transmit queue that it comes from.
+    Sender(QueueError),
+    /// Memory of the receive queue has to be brought in.
+    Receiver(Place),
+}
+
+/// What is to be done after a session.
+pub(super) enum End {
+    /// Nothing.
+    Quiet,
+    /// The driver is to be interrupted for so many chains.
+    Raise(u32),
+    /// The driver broke a rule: the queue is to be stopped.
+    Broken(Fault),
+    /// Memory has to be brought in before the driver can be shown what it has got.
+    NotPresent(Place),
+}
+
+/// How far a queue was.
+enum Mark {
+    Split(split::Mark),
+    Packed(packed::Mark),
+}
+
+/// A receive queue that frames are delivered to.
+pub(super) struct Session<'r, 'a> {
+    /// None if the queue does not run, or no longer.
+    ring: Option<Engine<'r, Area, Completions>>,
+    mem: &'r DeviceMemory<'a>,
+    format: Format,
+    counters: &'r mut Counters,
+    /// Where the queue was before the last frame.
+    mark: Option<Mark>,
+    completed: u32,
+    fault: Option<Fault>,
+}
+
+impl<'r, 'a> Session<'r, 'a> {
+    /// Takes up a queue, whose driver's memory the caller reaches or not.
+    #[inline]
+    pub(super) fn new(
+        receive: &'r mut Receive,
+        mem: &'r DeviceMemory<'a>,
+        reaches_driver: bool,
+    ) -> Self {
+        let format = receive.format;
+        let runs = receive.vq.is_running() && reaches_driver;
+        let (ring, counters) = receive.vq.engine();
+        Self {
+            ring: runs.then_some(ring),
+            mem,
+            format,
+            counters,
+            mark: None,
+            completed: 0,
+            fault: None,
+        }
+    }
+
+    /// Finds the memory of the queue.
+    #[inline]
+    pub(super) fn begin(&mut self) -> Result<(), Undelivered> {
+        let mem = self.mem;
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
+        // Frames do not wait for buffers, so nobody needs to tell of them.
+        let result =
+            with_ring!(ring, ring => ring.begin(mem).and_then(|()| ring.suppress_kicks(mem)));
+        result.or_else(|error| self.failed(error))
+    }
+
+    /// Delivers a frame, or drops it if the queue cannot take it. Returns its length, if
+    /// that is known then.
+    #[inline]
+    pub(super) fn deliver<'s, W>(
+        &mut self,
+        source: Source<'_, '_, Reader<'s, W>>,
+        built: &mut [u8; MAX_HEADERS],
+    ) -> Result<Option<u64>, Undelivered>
+    where
+        W: Walk<'s>,
+        W::Memory: crate::virtio::memory::CopyTo<DeviceMemory<'a>>,
+    {
+        let (mem, format) = (self.mem, self.format);
+        let whole = source.work.is_none();
+        let result = match &mut self.ring {
+            None => Ok(Delivered::nothing(Full::NoBuffer)),
+            Some(Engine::Split(ring)) => {
+                self.mark = Some(Mark::Split(ring.mark()));
+                Target {
+                    ring: &**ring,
+                    mem,
+                    format,
+                }
+                .deliver(source, built)
+            }
+            Some(Engine::Packed(ring)) => {
+                self.mark = Some(Mark::Packed(ring.mark()));
+                Target {
+                    ring: &**ring,
+                    mem,
+                    format,
+                }
+                .deliver(source, built)
+            }
+        };
+        let delivered = match result {
+            Ok(delivered) => delivered,
+            Err(TransferError::Source(error)) => return Err(Undelivered::Sender(error)),
+            Err(TransferError::Destination(error)) => {
+                self.failed(error)?;
+                Delivered::nothing(Full::NoBuffer)
+            }
+        };
+        self.completed += delivered.buffers;
+        self.counters.packets += u64::from(delivered.frames);
+        self.counters.bytes += delivered.bytes;
+        self.counters.checksums += u64::from(delivered.checksums);
+        if delivered.large {
+            self.counters.large_packets += 1;
+            self.counters.large_bytes += delivered.bytes;
+        }
+        match delivered.full {
+            Some(Full::NoBuffer) => self.counters.drops_no_buffer += 1,
+            Some(Full::TooLarge) => self.counters.drops_too_large += 1,
+            None if whole => return Ok(Some(delivered.bytes)),
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// Takes the last frame back.
+    #[cold]
+    pub(super) fn undo(&mut self) {
+        match (&mut self.ring, self.mark.take()) {
+            (Some(Engine::Split(ring)), Some(Mark::Split(mark))) => ring.rewind(mark),
+            (Some(Engine::Packed(ring)), Some(Mark::Packed(mark))) => ring.rewind(mark),
+            _ => {}
+        }
+    }
+
+    /// Shows the driver what it has got.
+    #[inline]
+    pub(super) fn end(mut self) -> End {
+        let mem = self.mem;
+        let mut raise = false;
+        if let Some(ring) = &self.ring {
+            let counters = &mut *self.counters;
+            match with_ring!(ring, ring => counters.publish(&**ring, mem)) {
+                Ok(wanted) => raise = wanted,
+                Err(error) => {
+                    if let Err(Undelivered::Receiver(place)) = self.failed(error) {
+                        return End::NotPresent(place);
+                    }
+                }
+            }
+        }
+        match self.fault {
+            Some(fault) => End::Broken(fault),
+            None if raise => End::Raise(self.completed),
+            None => End::Quiet,
+        }
+    }
+
+    /// Notes an error of the queue. What can be mended is returned.
+    #[cold]
+    fn failed(&mut self, error: QueueError) -> Result<(), Undelivered> {
+        match error {
+            QueueError::NotPresent(place) => Err(Undelivered::Receiver(place)),
+            QueueError::Fault(fault) => {
+                self.fault = Some(fault);
+                self.ring = None;
+                Ok(())
+            }
+        }
+    }
+}
