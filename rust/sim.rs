@@ -9,7 +9,8 @@
 //! - [`fabric`] says where frames go, from [`port`] to port, which [`lookups`] remembers,
 //!   and [`steering`] which queue of a port they go to;
 //! - [`deliver`] brings a frame to a receive queue in the form that its driver wants, during
-//!   a [`session`], buffer by buffer of a [`packet`];
+//!   a [`session`], buffer by buffer of a [`packet`]; what cannot be brought there now waits
+//!   in an [`inbox`], [`stored`] in the module's own memory;
 //! - [`queue`] is one virtqueue, [`notify`] how its two sides call each other, [`memory`]
 //!   how its ring reaches memory;
 //! - [`shared`] and [`stats`] are what the others share, and what they count.
@@ -32,6 +33,7 @@ mod control;
 mod deliver;
 mod device;
 mod fabric;
+mod inbox;
 mod lookups;
 mod management;
 mod memory;
@@ -46,6 +48,7 @@ mod session;
 mod shared;
 mod stats;
 mod steering;
+mod stored;
 mod transmit;
 mod worker;
 

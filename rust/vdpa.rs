@@ -10,7 +10,9 @@
 //! - [`Device<T>`] is a device that carries a `T`, which implements the operations.
 //! - [`ManagementDevice`] is where the user's `vdpa dev add` arrives; its [`Management`]
 //!   says what a new device consists of.
-//! - [`Callback`] is an interrupt, of a virtqueue or of the configuration.
+//! - [`Callback`] is an interrupt, of a virtqueue or of the configuration. A [`Coalescer`]
+//!   makes few of many.
+//! - [`Affinity`] is the CPUs that are to work for a virtqueue.
 //! - [`iommu`] is the translation that a device without hardware for it needs, and
 //!   [`workqueue`] where its work can run.
 //!
@@ -90,7 +92,9 @@
 //!
 //! C header: [`include/linux/vdpa.h`](srctree/include/linux/vdpa.h)
 
+mod affinity;
 mod callback;
+mod coalescing;
 mod device;
 pub mod iommu;
 pub mod lock;
@@ -101,7 +105,12 @@ mod stats;
 mod types;
 pub mod workqueue;
 
+pub use affinity::Affinity;
 pub use callback::Callback;
+pub use coalescing::{
+    Coalescer,
+    CoalescingParameters, //
+};
 pub use device::{
     Device,
     Interrupts,

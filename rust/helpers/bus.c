@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/cpumask.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include <linux/printk.h>
@@ -30,9 +31,34 @@ void rvdpa_wait_for_text(void)
 	synchronize_rcu_tasks();
 }
 
-struct workqueue_struct *rvdpa_alloc_workqueue(const char *name)
+/*
+ * @bound: work runs on the CPU that it was put on the queue for, and does not keep
+ * other work of that CPU waiting; else it runs on any.
+ */
+struct workqueue_struct *rvdpa_alloc_workqueue(const char *name, bool bound)
 {
-	return alloc_workqueue("%s", WQ_UNBOUND | WQ_HIGHPRI, 0, name);
+	unsigned int flags = bound ? WQ_PERCPU | WQ_CPU_INTENSIVE : WQ_UNBOUND;
+
+	return alloc_workqueue("%s", flags | WQ_HIGHPRI, 0, name);
+}
+
+bool rvdpa_cpu_online(u32 cpu)
+{
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+/*
+ * The first online CPU of @mask; U32_MAX if there is none, or if @mask has all CPUs
+ * that are online.
+ */
+u32 rvdpa_cpumask_choose(const struct cpumask *mask)
+{
+	unsigned int cpu;
+
+	if (cpumask_subset(cpu_online_mask, mask))
+		return U32_MAX;
+	cpu = cpumask_first_and(mask, cpu_online_mask);
+	return cpu < nr_cpu_ids ? cpu : U32_MAX;
 }
 
 /* One budget for all lines that a driver can provoke. */

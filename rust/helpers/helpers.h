@@ -7,12 +7,13 @@
 #ifndef RVDPA_HELPERS_H
 #define RVDPA_HELPERS_H
 
+#include <linux/cpumask_types.h>
 #include <linux/mm_types.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/vdpa.h>
 
-/* lock.c: spin locks that also keep softirqs, or interrupts, away. */
+/* lock.c: spin locks that also keep softirqs, or interrupts, away; contexts. */
 void rvdpa_spin_lock_bh(spinlock_t *lock);
 bool rvdpa_spin_trylock_bh(spinlock_t *lock);
 void rvdpa_spin_unlock_bh(spinlock_t *lock);
@@ -21,6 +22,7 @@ bool rvdpa_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
 void rvdpa_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 void rvdpa_assert_spin_locked(spinlock_t *lock);
 void rvdpa_spin_barrier(spinlock_t *lock);
+bool rvdpa_may_wait_for_softirq(void);
 
 /* memory.c: pages that the device holds, and memory of a client. */
 void *rvdpa_pages_get(phys_addr_t pa, u64 size);
@@ -36,11 +38,13 @@ bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write);
 bool rvdpa_mm_use(struct mm_struct *mm);
 void rvdpa_mm_unuse(struct mm_struct *mm);
 
-/* bus.c: the vDPA bus, netlink and the module. */
+/* bus.c: the vDPA bus, netlink, work queues, CPUs and the module. */
 bool rvdpa_module_get(struct module *module);
 void rvdpa_module_put(struct module *module);
 void rvdpa_wait_for_text(void);
-struct workqueue_struct *rvdpa_alloc_workqueue(const char *name);
+struct workqueue_struct *rvdpa_alloc_workqueue(const char *name, bool bound);
+bool rvdpa_cpu_online(u32 cpu);
+u32 rvdpa_cpumask_choose(const struct cpumask *mask);
 bool rvdpa_ratelimit(void);
 u16 rvdpa_index_nospec(u16 index, u32 size);
 void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg);

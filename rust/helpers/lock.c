@@ -3,6 +3,7 @@
 #include <linux/interrupt.h>
 #include <linux/irqflags.h>
 #include <linux/lockdep.h>
+#include <linux/preempt.h>
 #include <linux/spinlock.h>
 
 #include "helpers.h"
@@ -58,4 +59,15 @@ void rvdpa_spin_barrier(spinlock_t *lock)
 		spin_lock_bh(lock);
 		spin_unlock_bh(lock);
 	}
+}
+
+/*
+ * Whether one may wait here for a softirq that runs on another CPU. It never runs on
+ * this one, except with PREEMPT_RT, where waiting is sleeping.
+ */
+bool rvdpa_may_wait_for_softirq(void)
+{
+	if (!in_task())
+		return false;
+	return IS_ENABLED(CONFIG_PREEMPT_RT) ? preemptible() : !irqs_disabled();
 }

@@ -3,7 +3,6 @@
 //! Carrying out commands of the control queue.
 
 use super::{
-    notify::Coalescing,
     port::Port,
     queue::Counters,
     steering::{
@@ -21,6 +20,7 @@ use crate::{
             Toeplitz, //
         },
     },
+    vdpa::CoalescingParameters,
     virtio::{
         chain::{
             Walk,
@@ -205,7 +205,7 @@ impl Commander {
             }
             Command::CoalVqGet(index) => {
                 let (kind, pair) = self.enabled(*index, limits)?;
-                let Coalescing {
+                let CoalescingParameters {
                     max_usecs,
                     max_packets,
                 } = match kind {
@@ -358,8 +358,8 @@ fn transmit(counters: &Counters, kicks: u64, types: StatsTypes) -> Option<Reply>
     })
 }
 
-fn from(coalescing: &coalescing::Coalescing) -> Coalescing {
-    Coalescing {
+fn from(coalescing: &coalescing::Coalescing) -> CoalescingParameters {
+    CoalescingParameters {
         max_usecs: coalescing.max_usecs,
         max_packets: coalescing.max_packets,
     }

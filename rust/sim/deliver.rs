@@ -165,7 +165,7 @@ impl Delivered {
 }
 
 /// The receive queue that a frame is delivered to.
-pub(super) struct Target<'m, 'a: 'm, Q> {
+pub(super) struct Target<'m, 'a, Q> {
     pub(super) ring: &'m Q,
     pub(super) mem: &'m DeviceMemory<'a>,
     pub(super) format: Format,

@@ -11,10 +11,7 @@ use super::{
         Provision, //
     },
     queue::Vq,
-    receive::{
-        Format,
-        Receive, //
-    },
+    receive::Receive,
     shared::Shared,
     steering::Steering,
     transmit::Transmit,
@@ -263,7 +260,7 @@ impl NetDevice {
     pub(super) fn driver_ok(&self, control: &Control) {
         let features = control.features;
         for receiver in &self.port.receivers {
-            receiver.attachment().state().format = Format::new(features);
+            receiver.attachment().state().set_features(features);
         }
         for transmitter in &self.transmitters {
             transmitter.attachment().state().set_features(features);

@@ -134,12 +134,14 @@ impl Management for NetDevices {
 
         let mut iommu =
             Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
+        // Who is in the mm of one client does not reach the memory of another.
+        let has_inbox = parameters.use_va && fabric.is_switch();
         let mut receivers = KVec::new();
         let mut attachments = KVec::new();
         for pair in 0..pairs {
             let index = pair * 2;
             let receive = iommu.attach(
-                Receive::new(num_max, offered)?,
+                Receive::new(num_max, offered, has_inbox)?,
                 c"rvdpa_sim::Receive",
                 static_lock_class!(),
             )?;

@@ -2,7 +2,12 @@
 
 //! How the driver of a virtqueue and its worker call each other.
 
-use crate::vdpa::Callback;
+use crate::vdpa::{
+    Affinity,
+    Callback,
+    Coalescer,
+    CoalescingParameters, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -15,22 +20,15 @@ use kernel::{
     },
 };
 
-/// When a driver is interrupted (5.1.6.5.9). Zero is at once.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Coalescing {
-    /// How long it may take at most after a chain was used, in microseconds.
-    pub(super) max_usecs: u32,
-    /// How many chains may be used at most before.
-    pub(super) max_packets: u32,
-}
-
 /// The kicks and the interrupt of a virtqueue: what of it lies outside of any lock.
 pub(super) struct Notify {
-    interrupt: Arc<Callback>,
+    interrupt: Coalescer,
     /// The interrupt of the other index that the virtqueue can have.
     other: Option<Arc<Callback>>,
     /// Whether it has that index.
     moved: AtomicFlag,
+    /// The CPUs that are to work for the virtqueue.
+    pub(super) affinity: Affinity,
     kicks: Atomic<u64>,
     /// Whether there was a kick since the reset.
     kicked: AtomicFlag,
@@ -40,9 +38,10 @@ impl Notify {
     /// Those of a virtqueue with one index, or two that negotiation chooses from.
     pub(super) fn new(interrupt: Arc<Callback>, other: Option<Arc<Callback>>) -> Result<Self> {
         Ok(Self {
-            interrupt,
+            interrupt: Coalescer::new(interrupt)?,
             other,
             moved: AtomicFlag::new(false),
+            affinity: Affinity::new()?,
             kicks: Atomic::new(0),
             kicked: AtomicFlag::new(false),
         })
@@ -51,7 +50,7 @@ impl Notify {
     fn interrupt(&self) -> &Callback {
         match &self.other {
             Some(other) if self.moved.load(Relaxed) => other,
-            _ => &self.interrupt,
+            _ => self.interrupt.callback(),
         }
     }
 
@@ -84,21 +83,27 @@ impl Notify {
 
     /// Interrupts the driver for `completed` chains. No lock of an attachment may be held.
     #[inline]
-    pub(super) fn raise(&self, _completed: u32) {
-        self.interrupt().raise();
+    pub(super) fn raise(&self, completed: u32) {
+        match &self.other {
+            // Only those of frames are coalesced.
+            Some(_) => self.interrupt().raise(),
+            None => self.interrupt.raise(completed),
+        };
     }
 
     /// Sets when the driver is interrupted.
-    pub(super) fn set_coalescing(&self, _coalescing: Coalescing) {}
+    pub(super) fn set_coalescing(&self, parameters: CoalescingParameters) {
+        self.interrupt.set_parameters(parameters);
+    }
 
     /// When the driver is interrupted.
-    pub(super) fn coalescing(&self) -> Coalescing {
-        Coalescing::default()
+    pub(super) fn coalescing(&self) -> CoalescingParameters {
+        self.interrupt.parameters()
     }
 
     /// Forgets what the driver has asked for by the control queue.
     pub(super) fn forget_wishes(&self) {
-        self.set_coalescing(Coalescing::default());
+        self.interrupt.reset();
     }
 
     /// Keeps the driver from being interrupted. When it returns, it is not being called.

@@ -37,6 +37,7 @@ use crate::{
     },
 };
 use kernel::{
+    cpumask::Cpumask,
     mm::Mm,
     prelude::*,
     sync::{
@@ -328,6 +329,22 @@ impl vdpa::Operations for NetDevice {
         IovaRange {
             first: 0,
             last: u64::MAX,
+        }
+    }
+
+    fn set_vq_affinity(dev: &Device<Self>, idx: u16, mask: Option<&Cpumask>) -> Result {
+        // Two at a time would leave a mixture.
+        let _control = dev.control.lock();
+        let slot = dev.slot(idx).ok_or(EINVAL)?;
+        slot.notify().affinity.set(mask);
+        Ok(())
+    }
+
+    fn get_vq_affinity(dev: &Device<Self>, idx: u16) -> Option<&Cpumask> {
+        match dev.slot(idx)? {
+            Slot::Receive(worker) => worker.notify.affinity.get(),
+            Slot::Transmit(worker) => worker.notify.affinity.get(),
+            Slot::Control(worker) => worker.notify.affinity.get(),
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Full {
 /// Nothing is to be seen of it before the queue is published. If it is dropped without
 /// [`close`](Self::close), the buffers are free for the next one after
 /// [`abandon`](Self::abandon).
-pub(super) struct Packet<'m, 'a: 'm, Q>
+pub(super) struct Packet<'m, 'a, Q>
 where
     Q: Queue<Area = Area>,
 {

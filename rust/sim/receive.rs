@@ -4,11 +4,18 @@
 //!
 //! It is filled by whoever has a frame for it, under its lock: the transmit workers of the
 //! same device, or of the other ports of a switch. So a frame is copied once, and where a
-//! receiver is slow nobody waits for it.
+//! receiver is slow nobody waits for it. Its own worker has something to do only if others
+//! do not reach the memory of its driver: then their frames wait in an [`Inbox`].
 
 use super::{
+    inbox::Inbox,
     memory::DeviceMemory,
     queue::Vq,
+    session::{
+        End,
+        Session,
+        Undelivered, //
+    },
     worker::{
         After,
         Next,
@@ -17,8 +24,10 @@ use super::{
     },
 };
 use crate::{
+    net::frame::MAX_HEADERS,
     vdpa::iommu::Context,
     virtio::{
+        fault::Place,
         features::Features,
         net::{
             offload::initial_guest_offloads,
@@ -27,6 +36,9 @@ use crate::{
     },
 };
 use kernel::prelude::*;
+
+/// How many frames that waited are handled under the lock at a time.
+const BATCH: u32 = 64;
 
 /// How the driver wants to find frames in its receive buffers.
 #[derive(Clone, Copy)]
@@ -54,15 +66,63 @@ impl Format {
 pub(super) struct Receive {
     pub(super) vq: Vq,
     pub(super) format: Format,
+    /// What others have sent that do not reach the memory of the driver; none where all do.
+    pub(super) inbox: Option<KBox<Inbox>>,
 }
 
 impl Receive {
-    /// Makes a receive queue with room for a ring of `num_max` descriptors.
-    pub(super) fn new(num_max: u16, offered: Features) -> Result<Self> {
+    /// Makes a receive queue with room for a ring of `num_max` descriptors, and for frames
+    /// of others if they cannot deliver them.
+    pub(super) fn new(num_max: u16, offered: Features, has_inbox: bool) -> Result<Self> {
+        let inbox = if has_inbox {
+            Some(KBox::new(Inbox::new()?, GFP_KERNEL)?)
+        } else {
+            None
+        };
         Ok(Self {
             vq: Vq::new(num_max, offered)?,
             format: Format::new(Features::NONE),
+            inbox,
         })
+    }
+
+    /// Starts anew with what a driver has negotiated.
+    pub(super) fn set_features(&mut self, features: Features) {
+        self.format = Format::new(features);
+        if let Some(inbox) = &mut self.inbox {
+            inbox.clear();
+        }
+    }
+
+    /// Delivers what waits. Returns how many frames there were, what is to be done for the
+    /// queue, and what keeps it from going on.
+    fn deliver_waiting(
+        &mut self,
+        inbox: &mut Inbox,
+        mem: &DeviceMemory<'_>,
+    ) -> (u32, End, Option<Place>) {
+        let mut built = [0; MAX_HEADERS];
+        let mut session = Session::new(self, mem, true);
+        let mut missing = None;
+        let mut frames = 0;
+        let mut result = session.begin().map(|()| None);
+        while frames < BATCH && result.is_ok() {
+            match inbox.with_first(|source| session.deliver(source, &mut built)) {
+                None => break,
+                Some(delivered) => result = delivered,
+            }
+            if result.is_ok() {
+                inbox.drop_first();
+                frames += 1;
+            }
+        }
+        match result {
+            Ok(_) => {}
+            Err(Undelivered::Receiver(place)) => missing = Some(place),
+            // What is stored can be read; if not, it is of no use.
+            Err(Undelivered::Sender(_)) => inbox.drop_first(),
+        }
+        (frames, session.end(), missing)
     }
 }
 
@@ -78,15 +138,37 @@ impl Task for Receive {
     fn run(
         &mut self,
         _context: &Context<'_>,
-        _mem: &DeviceMemory<'_>,
+        mem: &DeviceMemory<'_>,
         _env: &(),
         _after: &mut After,
     ) -> Outcome {
-        // Frames do not wait for buffers.
-        Outcome {
+        let mut outcome = Outcome {
             raise: None,
             progress: false,
             next: Next::Sleep,
+        };
+        // Frames do not wait for buffers, so nothing else is to be done.
+        let Some(mut inbox) = self.inbox.take() else {
+            return outcome;
+        };
+        let (frames, end, missing) = self.deliver_waiting(&mut inbox, mem);
+        outcome.progress = frames > 0;
+        if !inbox.is_empty() {
+            outcome.next = Next::Continue;
         }
+        self.inbox = Some(inbox);
+        match end {
+            End::Quiet | End::Wake => {}
+            End::Raise(completed) => outcome.raise = Some(completed),
+            End::Broken(fault) => {
+                self.vq.break_down();
+                outcome.next = Next::Broken(fault);
+            }
+            End::NotPresent(place) => outcome.next = Next::FaultIn(place),
+        }
+        if let Some(place) = missing {
+            outcome.next = Next::FaultIn(place);
+        }
+        outcome
     }
 }

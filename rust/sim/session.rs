@@ -8,6 +8,7 @@ use super::{
         Source,
         Target, //
     },
+    inbox::Inbox,
     memory::DeviceMemory,
     packet::Full,
     queue::{
@@ -62,6 +63,8 @@ pub(super) enum Undelivered {
 pub(super) enum End {
     /// Nothing.
     Quiet,
+    /// The worker of the queue is to look at what waits.
+    Wake,
     /// The driver is to be interrupted for so many chains.
     Raise(u32),
     /// The driver broke a rule: the queue is to be stopped.
@@ -80,6 +83,8 @@ enum Mark {
 pub(super) struct Session<'r, 'a> {
     /// None if the queue does not run, or no longer.
     ring: Option<Engine<'r, Area, Completions>>,
+    /// Where frames wait instead, if the driver's memory cannot be reached here.
+    inbox: Option<&'r mut Inbox>,
     mem: &'r DeviceMemory<'a>,
     format: Format,
     counters: &'r mut Counters,
@@ -99,9 +104,14 @@ impl<'r, 'a> Session<'r, 'a> {
     ) -> Self {
         let format = receive.format;
         let runs = receive.vq.is_running() && reaches_driver;
+        let waits = receive.vq.is_running() && !reaches_driver;
         let (ring, counters) = receive.vq.engine();
         Self {
             ring: runs.then_some(ring),
+            inbox: match &mut receive.inbox {
+                Some(inbox) if waits => Some(inbox),
+                _ => None,
+            },
             mem,
             format,
             counters,
@@ -138,6 +148,16 @@ impl<'r, 'a> Session<'r, 'a> {
     {
         let (mem, format) = (self.mem, self.format);
         let whole = source.work.is_none();
+        if let Some(inbox) = &mut self.inbox {
+            let result = inbox.put(source).map_err(Undelivered::Sender)?;
+            return Ok(match result {
+                Ok(bytes) => Some(bytes),
+                Err(full) => {
+                    self.dropped(full);
+                    None
+                }
+            });
+        }
         let result = match &mut self.ring {
             None => Ok(Delivered::nothing(Full::NoBuffer)),
             Some(Engine::Split(ring)) => {
@@ -176,12 +196,19 @@ impl<'r, 'a> Session<'r, 'a> {
             self.counters.large_bytes += delivered.bytes;
         }
         match delivered.full {
-            Some(Full::NoBuffer) => self.counters.drops_no_buffer += 1,
-            Some(Full::TooLarge) => self.counters.drops_too_large += 1,
+            Some(full) => self.dropped(full),
             None if whole => return Ok(Some(delivered.bytes)),
             None => {}
         }
         Ok(None)
+    }
+
+    /// Counts a frame that cannot be delivered.
+    fn dropped(&mut self, full: Full) {
+        match full {
+            Full::NoBuffer => self.counters.drops_no_buffer += 1,
+            Full::TooLarge => self.counters.drops_too_large += 1,
+        }
     }
 
     /// Takes the last frame back.
@@ -198,6 +225,9 @@ impl<'r, 'a> Session<'r, 'a> {
     #[inline]
     pub(super) fn end(mut self) -> End {
         let mem = self.mem;
+        if self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty()) {
+            return End::Wake;
+        }
         let mut raise = false;
         if let Some(ring) = &self.ring {
             let counters = &mut *self.counters;

@@ -300,7 +300,11 @@ impl Batch<'_, '_> {
         mem: &'m DeviceMemory<'a>,
     ) -> Result<bool, Stop> {
         if let Some(receiver) = self.unpublished.take() {
-            self.with(&receiver, |_, _| Ok(()))?;
+            let shown = self.with(&receiver, |_, _| Ok(()));
+            if let Err(Stop::Again) = shown {
+                *self.unpublished = Some(receiver);
+            }
+            shown?;
         }
         let mut next = self.next(ring, mem)?;
         while let Some(frame) = next {
@@ -632,6 +636,7 @@ impl Batch<'_, '_> {
         drop(guard);
         match end {
             End::Quiet => {}
+            End::Wake => Worker::wake(receiver),
             End::Raise(completed) => self.after.push(Action::Raise(receiver.clone(), completed)),
             End::Broken(fault) => self.after.push(Action::Broken(receiver.clone(), fault)),
             End::NotPresent(place) => {

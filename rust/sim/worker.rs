@@ -26,6 +26,7 @@ use crate::{
             new_spinlock_bh,
             SpinLockBh, //
         },
+        workqueue::Turn,
     },
     virtio::fault::{
         Fault,
@@ -172,6 +173,8 @@ pub(super) struct Worker<T: Task> {
     /// See [`Task::index`].
     index: u16,
     pub(super) notify: Notify,
+    /// Keeps the work from running twice at a time.
+    turn: Turn,
     /// Room for actions, while the work does not run.
     #[pin]
     after: SpinLockBh<KVec<Action>>,
@@ -199,6 +202,7 @@ impl<T: Task> Worker<T> {
                 shared,
                 index,
                 notify,
+                turn: Turn::new(),
                 after <- new_spinlock_bh!(room, "rvdpa_sim::Worker::after"),
             }),
             GFP_KERNEL,
@@ -218,7 +222,8 @@ impl<T: Task> Worker<T> {
     /// Has the worker look at its virtqueue. Any context.
     #[inline]
     pub(super) fn wake(this: &Arc<Self>) {
-        this.shared.workers.enqueue(this.clone());
+        let cpu = this.notify.affinity.cpu();
+        this.shared.workers.enqueue_on(cpu, this.clone());
     }
 
     /// Handles batches until there is nothing to do, or enough was done. Returns whether
@@ -298,11 +303,15 @@ impl<T: Task> WorkItem for Worker<T> {
     type Pointer = Arc<Worker<T>>;
 
     fn run(this: Arc<Worker<T>>) {
-        let mut after = After(core::mem::take(&mut *this.after.lock()));
-        let more = this
-            .attachment
-            .enter(|context| this.work(context, &mut after));
-        *this.after.lock() = after.0;
+        // One CPU may be asked for while the work runs on another.
+        let more = this.turn.run(|| {
+            let mut after = After(core::mem::take(&mut *this.after.lock()));
+            let more = this
+                .attachment
+                .enter(|context| this.work(context, &mut after));
+            *this.after.lock() = after.0;
+            more
+        });
         if more {
             Self::wake(&this);
         }

@@ -223,12 +223,13 @@ pub trait Operations: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Sets the CPUs that are to work for a virtqueue.
-    fn set_vq_affinity(_dev: &Device<Self>, _idx: u16, _mask: &Cpumask) -> Result {
+    /// Sets the CPUs that are to work for a virtqueue; any CPU may for `None`.
+    fn set_vq_affinity(_dev: &Device<Self>, _idx: u16, _mask: Option<&Cpumask>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Gets the CPUs that work for a virtqueue, if they were set.
+    /// Gets the CPUs that work for a virtqueue, if they were set. Drivers keep the mask as
+    /// long as the device exists, also when it is set anew.
     fn get_vq_affinity(_dev: &Device<Self>, _idx: u16) -> Option<&Cpumask> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

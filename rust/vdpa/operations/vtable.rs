@@ -549,7 +549,7 @@ impl<T: Operations> OperationsVTable<T> {
 
     /// # Safety
     ///
-    /// Called by the bus with a valid mask.
+    /// Called by the bus with NULL or a valid mask.
     unsafe extern "C" fn set_vq_affinity(
         vdev: *mut bindings::vdpa_device,
         idx: u16,
@@ -558,8 +558,8 @@ impl<T: Operations> OperationsVTable<T> {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
         with_vq(dev, idx, einval(), |dev, idx| {
-            // SAFETY: As the bus promises.
-            let mask = unsafe { Cpumask::from_raw(mask) };
+            // SAFETY: As the bus promises, where it is not NULL.
+            let mask = (!mask.is_null()).then(|| unsafe { Cpumask::from_raw(mask) });
             from_result(|| T::set_vq_affinity(dev, idx, mask).map(|()| 0))
         })
     }
