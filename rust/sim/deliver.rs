@@ -118,6 +118,11 @@ impl Work {
         self.segments.is_some()
     }
 
+    /// The length of the frame, in bytes.
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
     /// Whether a driver with these offloads takes the frame as it is.
     fn is_accepted_by(&self, offloads: Features) -> bool {
         !self.offload.is_none() && self.offload.accepted_by(offloads, self.v6)

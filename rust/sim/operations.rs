@@ -29,7 +29,11 @@ use crate::{
     },
     virtio::{
         features::Features,
-        layout::packed::Slot as RingSlot,
+        layout::{
+            notification::Notification,
+            packed::Slot as RingSlot,
+            QueueLayout, //
+        },
         net,
         packed,
         ring::State,
@@ -85,16 +89,14 @@ fn to_bus(state: State) -> VqState {
 #[vtable]
 impl vdpa::Operations for NetDevice {
     fn set_vq_address(dev: &Device<Self>, idx: u16, address: VqAddress) -> Result {
+        let features = dev.control.lock().features;
         let result = dev
-            .with_vq(idx, |vq| vq.set_address(address))
-            .unwrap_or(Err(EINVAL));
-        if result.is_err() {
-            dev.shared.refused(format_args!(
-                "virtqueue {idx}: the areas {:#x}, {:#x}, {:#x} are not aligned to 16, 2, 4",
-                address.desc, address.driver, address.device
-            ));
-        }
-        result
+            .with_vq(idx, |vq| vq.set_address(address, features))
+            .ok_or(EINVAL)?;
+        result.map_err(|e| {
+            dev.shared.refused(format_args!("virtqueue {idx}: {e}"));
+            EINVAL
+        })
     }
 
     fn set_vq_num(dev: &Device<Self>, idx: u16, num: u32) {
@@ -110,6 +112,12 @@ impl vdpa::Operations for NetDevice {
             slot.notify().kick();
             slot.wake();
         }
+    }
+
+    fn kick_vq_with_data(dev: &Device<Self>, data: u32) {
+        // How far the driver is, is in its ring, too: that is what counts.
+        let queue = Notification::from_bits(data, Features::NOTIFICATION_DATA).queue;
+        Self::kick_vq(dev, queue);
     }
 
     fn set_vq_ready(dev: &Device<Self>, idx: u16, ready: bool) {
@@ -172,7 +180,9 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn get_vq_align(_dev: &Device<Self>) -> u32 {
-        // Only legacy layouts depend on it; drivers lay out whole pages.
+        // Of rings in the layout of legacy devices, which some drivers use for any: it
+        // aligns all parts as either format needs.
+        const { assert!(kernel::page::PAGE_SIZE as u64 % QueueLayout::MAX_ALIGNMENT == 0) };
         kernel::page::PAGE_SIZE as u32
     }
 
@@ -234,6 +244,10 @@ impl vdpa::Operations for NetDevice {
 
     fn get_vq_num_max(dev: &Device<Self>) -> u16 {
         dev.parameters.num_max
+    }
+
+    fn get_vq_num_min(_dev: &Device<Self>) -> u16 {
+        1
     }
 
     fn get_device_id(_dev: &Device<Self>) -> u32 {

@@ -98,6 +98,16 @@ fn areas(num_max: u16, format: Features) -> Result<[Area; 3]> {
     ])
 }
 
+/// The layout of a ring of `size` descriptors at `address`.
+fn layout(size: u16, address: &VqAddress) -> QueueLayout {
+    QueueLayout {
+        size,
+        descriptor: address.desc,
+        driver: address.driver,
+        device: address.device,
+    }
+}
+
 /// A virtqueue.
 ///
 /// # States
@@ -152,12 +162,14 @@ impl Vq {
         self.broken = false;
     }
 
-    /// Sets where the rings will be at the next start. Fails with `EINVAL` if they are not
-    /// aligned as the specification has it (2.7).
-    pub(super) fn set_address(&mut self, address: VqAddress) -> Result {
-        if address.desc % 16 != 0 || address.driver % 2 != 0 || address.device % 4 != 0 {
-            return Err(EINVAL);
-        }
+    /// Sets where the rings will be at the next start. Fails if they are not aligned as the
+    /// format of the negotiated `features` has it.
+    pub(super) fn set_address(
+        &mut self,
+        address: VqAddress,
+        features: Features,
+    ) -> Result<(), LayoutError> {
+        layout(0, &address).check_alignment(features)?;
         self.address = address;
         Ok(())
     }
@@ -221,12 +233,7 @@ impl Vq {
         if self.started || !self.ready || self.broken {
             return Ok(false);
         }
-        let layout = QueueLayout {
-            size: self.num,
-            descriptor: self.address.desc,
-            driver: self.address.driver,
-            device: self.address.device,
-        };
+        let layout = layout(self.num, &self.address);
         let state = self.state.unwrap_or(State::start(features));
         self.ring.setup(layout, features, state)?;
         self.started = true;

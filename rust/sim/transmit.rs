@@ -351,7 +351,7 @@ impl Batch<'_, '_> {
                     }))
                 }
                 Err(reason) => {
-                    ring.complete(mem, head, 0)?;
+                    ring.complete_fully(mem, head, 0)?;
                     self.frames += 1;
                     match reason {
                         Reason::Runt => self.counters.drops_runt += 1,
@@ -483,14 +483,18 @@ impl Batch<'_, '_> {
         &mut self,
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
-        mut frame: Frame<'m, 'a, Q>,
+        frame: Frame<'m, 'a, Q>,
         bytes: Option<u64>,
     ) -> Result<(), Stop> {
-        let bytes = match bytes {
-            Some(bytes) => bytes,
-            None => (frame.end - frame.start) as u64 + frame.rest.skip(u64::MAX)?,
+        let bytes = match (bytes, &frame.work) {
+            (Some(bytes), _) => bytes,
+            (None, Some(work)) => work.len().into(),
+            (None, None) => {
+                let all = ring.reader(mem, &frame.head)?.skip(u64::MAX)?;
+                all.saturating_sub(frame.start as u64)
+            }
         };
-        ring.complete(mem, frame.head, 0)?;
+        ring.complete_fully(mem, frame.head, 0)?;
         self.frames += 1;
         self.counters.packets += 1;
         self.counters.bytes += bytes;

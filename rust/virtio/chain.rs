@@ -63,7 +63,7 @@ pub trait Walk<'m>: Clone {
     fn memory(&self) -> &'m Self::Memory;
 
     /// The next buffer, or none at the end of the chain, which comes after as many buffers
-    /// as the queue has descriptors at the latest.
+    /// as the queue has descriptors, or an indirect table may have, at the latest.
     ///
     /// What comes after an error is of no use, and keeps to the rules of [`Memory`].
     fn next(&mut self) -> Result<Option<Buffer>, QueueError>;

@@ -117,12 +117,13 @@ pub enum Fault {
         /// Number of descriptors in its table.
         size: u16,
     },
-    /// A chain has more descriptors than the queue; in a split virtqueue, this is also how
-    /// a loop ends (2.7.5.2, 2.7.5.3.1, 2.8.6).
+    /// A chain has more descriptors than it may have; in a split virtqueue, this is also
+    /// how a loop ends (2.7.5.2, 2.7.5.3.1, 2.8.6).
     TooManyDescriptors {
         /// The first descriptor that is one too many.
         position: Position,
-        /// Number of descriptors in the queue.
+        /// How many it may have: as many as the queue has or, with an indirect table, what
+        /// [`table_limit`](super::layout::table_limit) says.
         size: u16,
     },
     /// A chain has more bytes than a length field can say (2.7.5.2).

@@ -15,10 +15,30 @@ use super::{
     },
 };
 
+pub mod notification;
 pub mod packed;
 
 /// Largest number of descriptors in a virtqueue (2.7, 2.8.10.1).
 pub const MAX_SIZE: u16 = 32768;
+
+/// How many descriptors an indirect table may have in any virtqueue, be it smaller.
+///
+/// The specification has no chain longer than its queue (2.7.5.3.1, 2.8.6). But a driver makes
+/// its tables by the packets it has, whatever the size of its rings: those of Linux's network
+/// driver have a descriptor for a header, one for each fragment, of which a kernel has 17
+/// to 45 as it was built, and one for the start of the packet.
+pub const MIN_TABLE_LIMIT: u16 = 64;
+
+/// How many descriptors an indirect table may have in a virtqueue of `size` descriptors:
+/// `size`, or [`MIN_TABLE_LIMIT`] if that is more.
+#[inline(always)]
+pub const fn table_limit(size: u16) -> u16 {
+    if size > MIN_TABLE_LIMIT {
+        size
+    } else {
+        MIN_TABLE_LIMIT
+    }
+}
 
 /// Length of a descriptor in bytes (2.7.5, 2.8.13).
 pub const DESCRIPTOR_LEN: usize = 16;
@@ -146,6 +166,11 @@ pub enum Area {
     /// What the device writes besides: the used ring, or the device's event suppression
     /// structure.
     Device,
+}
+
+impl Area {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Descriptor, Self::Driver, Self::Device];
 }
 
 impl fmt::Display for Area {
@@ -278,13 +303,38 @@ impl QueueLayout {
         }
     }
 
-    /// What the start of `area` must be a multiple of, in bytes.
-    const fn alignment(area: Area, features: Features) -> u64 {
+    /// The largest alignment that an area of either format needs, in bytes.
+    pub const MAX_ALIGNMENT: u64 = 16;
+
+    /// What the start of `area` must be a multiple of, in bytes (2.7, 2.8.10.1), in the ring
+    /// format of these negotiated `features`.
+    pub const fn alignment(area: Area, features: Features) -> u64 {
         match area {
-            Area::Descriptor => 16,
+            Area::Descriptor => Self::MAX_ALIGNMENT,
             Area::Driver if !features.contains(Features::RING_PACKED) => 2,
             Area::Driver | Area::Device => 4,
         }
+    }
+
+    /// Checks that all areas are aligned as the ring format in the negotiated `features`
+    /// wants it. The size does not matter, and need not be known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::Misaligned`], for the first area that is not.
+    pub fn check_alignment(&self, features: Features) -> Result<(), LayoutError> {
+        for area in Area::ALL {
+            let iova = self.address(area);
+            let alignment = Self::alignment(area, features);
+            if iova % alignment != 0 {
+                return Err(LayoutError::Misaligned {
+                    area,
+                    iova,
+                    alignment,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Checks the layout against the rules of the ring format in `features`.
@@ -297,16 +347,9 @@ impl QueueLayout {
         if !features.contains(Features::RING_PACKED) && !self.size.is_power_of_two() {
             return Err(LayoutError::NotPowerOfTwo(self.size));
         }
-        for area in [Area::Descriptor, Area::Driver, Area::Device] {
+        self.check_alignment(features)?;
+        for area in Area::ALL {
             let iova = self.address(area);
-            let alignment = Self::alignment(area, features);
-            if iova % alignment != 0 {
-                return Err(LayoutError::Misaligned {
-                    area,
-                    iova,
-                    alignment,
-                });
-            }
             let len = u64_from_usize(self.len(area, features));
             if iova.checked_add(len - 1).is_none() {
                 return Err(LayoutError::Overflow { area, iova });

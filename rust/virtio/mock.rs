@@ -75,6 +75,7 @@
 mod driver;
 mod memory;
 mod packed;
+mod split;
 
 pub use driver::{
     AddError,
@@ -82,7 +83,6 @@ pub use driver::{
     DriverMemory,
     DriverQueue,
     Form,
-    SplitDriver,
     Used, //
 };
 pub use memory::{
@@ -92,3 +92,4 @@ pub use memory::{
     MockSpan, //
 };
 pub use packed::PackedDriver;
+pub use split::SplitDriver;

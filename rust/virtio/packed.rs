@@ -17,14 +17,7 @@ use super::{
     fault::QueueError,
     features::Features,
     layout::{
-        flags,
-        packed::{
-            flags_offset,
-            result_offset,
-            used_result,
-            Slot, //
-        },
-        Area,
+        packed::Slot,
         LayoutError,
         QueueLayout, //
     },
@@ -41,13 +34,14 @@ use super::{
 
 mod event;
 mod head;
+mod used;
 mod walk;
 
 use event::Kicks;
-use head::Shape;
 
 pub use event::need_slot_event;
 pub use head::Head;
+pub use used::Completion;
 pub use walk::PackedWalk;
 
 /// How far a packed virtqueue was at a certain time.
@@ -55,15 +49,6 @@ pub use walk::PackedWalk;
 pub struct Mark {
     available: Slot,
     completed: u32,
-}
-
-/// A chain that was completed and not yet published: what a [`PackedQueue`] needs room
-/// for, once per descriptor.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Completion {
-    id: u16,
-    slots: u16,
-    written: u32,
 }
 
 /// Where a packed virtqueue stands (2.8.1).
@@ -210,7 +195,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let slots = |count| {
             let completions = self.completions.iter().take(usize_from_u32(count));
             completions.fold(0_u16, |sum, completion| {
-                sum.saturating_add(completion.get().slots)
+                sum.saturating_add(completion.get().slots())
             })
         };
         let begun = slots(self.begun.get().wrapping_sub(self.published.get()));
@@ -238,50 +223,6 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
             .get()
             .ahead_of(self.used.get(), size)
             .unwrap_or(size)
-    }
-
-    /// Writes all completed chains into the ring. The driver looks at the first one before
-    /// the others, so that it sees all of them when it sees the flags of that.
-    fn write_used<M: Memory<Area = A>>(&self, mem: &M) -> Result<(), QueueError> {
-        let size = self.areas.size();
-        let first = self.used.get();
-        let mut first_flags = first.used();
-        let mut slot = first;
-        let mut slots = 0_u16;
-        self.begun.set(self.completed.get());
-        let pending = usize_from_u32(self.pending());
-        for (at, completion) in self.completions.iter().take(pending).enumerate() {
-            let completion = completion.get();
-            let Completion { id, written, .. } = completion;
-            // A length only counts where something was written (2.8.4).
-            let write = if written == 0 { 0 } else { flags::WRITE };
-            let mut bits = slot.used() | write;
-            if at == 0 {
-                first_flags = bits;
-                bits = slot.available();
-            }
-            self.areas.store_used(
-                mem,
-                Area::Descriptor,
-                result_offset(slot.index),
-                used_result(id, written, bits),
-            )?;
-            slot = slot.advance(completion.slots, size);
-            slots = slots.saturating_add(completion.slots);
-        }
-        mem.release();
-        self.areas.store(
-            mem,
-            Area::Descriptor,
-            flags_offset(first.index),
-            first_flags,
-        )?;
-        // INVARIANT: There are no completions left, and they had `slots` descriptors.
-        self.used.set(slot);
-        self.published.set(self.completed.get());
-        self.unsignalled
-            .set(self.unsignalled.get().saturating_add(slots).min(size));
-        Ok(())
     }
 }
 
@@ -319,23 +260,23 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> Queue for PackedQueue<A, C> {
         head: Head,
         written: u32,
     ) -> Result<(), QueueError> {
-        debug_assert_eq!(head.slot, self.available.get(), "completed out of order");
-        let Shape { slots, id, .. } = head.shape;
-        // There is room for one completion per descriptor.
-        if let Some(completion) = self.completions.get(usize_from_u32(self.pending())) {
-            completion.set(Completion { id, slots, written });
-            // INVARIANT: The chain was found within the descriptors that the driver had.
-            self.completed.set(self.completed.get().wrapping_add(1));
-            self.available
-                .set(head.slot.advance(slots, self.areas.size()));
-        }
+        self.keep(head, written, false);
+        Ok(())
+    }
+
+    #[inline]
+    fn complete_fully<M: Memory<Area = A>>(
+        &self,
+        _mem: &M,
+        head: Head,
+        written: u32,
+    ) -> Result<(), QueueError> {
+        self.keep(head, written, self.areas.has(Features::IN_ORDER));
         Ok(())
     }
 
     fn publish<M: Memory<Area = A>>(&self, mem: &M) -> Result<Interrupt, QueueError> {
-        if self.pending() != 0 {
-            self.write_used(mem)?;
-        }
+        self.write_used(mem)?;
         let count = self.unsignalled.get();
         if count == 0 {
             return Ok(Interrupt::Nothing);

@@ -9,7 +9,8 @@
 //!
 //! 1. [`begin`](Queue::begin);
 //! 2. for each chain, [`peek`](Queue::peek), then a reader or a writer over it, then
-//!    [`complete`](Queue::complete), or nothing at all to leave the chain where it is;
+//!    [`complete`](Queue::complete) or [`complete_fully`](Queue::complete_fully), or
+//!    nothing at all to leave the chain where it is;
 //! 3. [`publish`](Queue::publish), now and then and at the end, which tells whether the
 //!    driver is to be interrupted;
 //! 4. [`allow_kicks`](Queue::allow_kicks), and over again if it finds more.
@@ -96,8 +97,28 @@ pub trait Queue {
     /// `written` bytes in it. The driver does not see it before
     /// [`publish`](Queue::publish).
     ///
-    /// Chains are completed in the order in which they are available.
+    /// Chains are completed in the order in which they are available. The driver is told of
+    /// this one by itself, with its length, whatever was negotiated.
     fn complete<M: Memory<Area = Self::Area>>(
+        &self,
+        mem: &M,
+        head: Self::Head,
+        written: u32,
+    ) -> Result<(), QueueError>;
+
+    /// Like [`complete`](Queue::complete), for a chain that was used to its end: nothing of
+    /// its device-writable buffers is left, so that `written` is their length. That is also
+    /// so, with zero, for a chain that has none, as those of a transmit queue.
+    ///
+    /// With `VIRTIO_F_IN_ORDER`, the driver may be told of such a chain by what it is told
+    /// of a later one that is published at the same time, and takes what it was not told of
+    /// as used to the end (2.7.9, 2.8.8). A driver believes that, and would take bytes that
+    /// the device did not write for received ones: what is filled in part has to go through
+    /// [`complete`](Queue::complete). Without the feature, both do the same.
+    ///
+    /// Not every driver expects this where it reads what was written. Those of DPDK do for
+    /// transmit queues, but look for a length of each chain in receive queues.
+    fn complete_fully<M: Memory<Area = Self::Area>>(
         &self,
         mem: &M,
         head: Self::Head,
@@ -121,7 +142,7 @@ pub trait Queue {
 
     /// Makes the chains that were completed since `mark` available again, the first of
     /// them next. What was published cannot be taken back: if there is any of it since
-    /// `mark`, nothing happens.
+    /// `mark`, nothing happens. After this, marks of a later time are of no use.
     fn rewind(&self, mark: Self::Mark);
 
     /// Reads a chain that may only have device-readable buffers, as those of a transmit

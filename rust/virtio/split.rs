@@ -13,8 +13,7 @@ use super::{
     features::Features,
     layout::{
         available,
-        used,
-        used_element,
+        used as used_ring,
         Area,
         LayoutError,
         QueueLayout,
@@ -32,7 +31,11 @@ use super::{
     },
 };
 
+mod used;
 mod walk;
+
+use used::Last;
+
 pub use walk::SplitWalk;
 
 /// An available chain of a split virtqueue.
@@ -57,6 +60,8 @@ impl Head {
 pub struct Mark {
     next: u16,
     used: u16,
+    element: u16,
+    last: Last,
 }
 
 /// What the device has told the driver about kicks.
@@ -79,15 +84,21 @@ enum Kicks {
 /// # Invariants
 ///
 /// - `seen` is at most as far ahead of `next` as the queue has descriptors.
-/// - In the order of indices, `signalled` <= `published` <= `used`.
+/// - In the order of indices, `signalled` <= `published` <= `element` <= `used`.
+/// - The chains before `element` are told of by elements that are written, and those from
+///   there up to `used`, if there are any, by the one of `last`, which is not.
 pub struct SplitQueue<A> {
     areas: Areas<A>,
     /// The next chain to be taken.
     next: Cell<u16>,
     /// How far chains are available, as last read.
     seen: Cell<u16>,
-    /// The next element of the used ring.
+    /// How many chains were completed.
     used: Cell<u16>,
+    /// Where the next element of the used ring is written.
+    element: Cell<u16>,
+    /// What that tells of.
+    last: Cell<Last>,
     /// Where the used index in shared memory is.
     published: Cell<u16>,
     /// Where the used index was when an interrupt was last decided about.
@@ -104,6 +115,8 @@ impl<A> SplitQueue<A> {
             next: Cell::new(0),
             seen: Cell::new(0),
             used: Cell::new(0),
+            element: Cell::new(0),
+            last: Cell::default(),
             published: Cell::new(0),
             signalled: Cell::new(0),
             kicks: Cell::new(Kicks::Unsaid),
@@ -132,6 +145,7 @@ impl<A> SplitQueue<A> {
         self.next.set(index);
         self.seen.set(index);
         self.used.set(index);
+        self.element.set(index);
         self.published.set(index);
         self.signalled.set(index);
         Ok(())
@@ -144,6 +158,7 @@ impl<A> SplitQueue<A> {
         self.next.set(0);
         self.seen.set(0);
         self.used.set(0);
+        self.element.set(0);
         self.published.set(0);
         self.signalled.set(0);
         self.kicks.set(Kicks::Unsaid);
@@ -154,9 +169,11 @@ impl<A> SplitQueue<A> {
         self.areas.layout()
     }
 
-    /// The available index of the next chain to be taken.
+    /// The available index of the next chain to be taken. Chains that were completed and not
+    /// published count as not taken, so that they are found again where the queue goes on.
     pub fn avail_index(&self) -> u16 {
-        self.next.get()
+        let unpublished = self.used.get().wrapping_sub(self.published.get());
+        self.next.get().wrapping_sub(unpublished)
     }
 
     /// The place in a ring of the entry with this index.
@@ -244,11 +261,34 @@ impl<A> Queue for SplitQueue<A> {
         written: u32,
     ) -> Result<(), QueueError> {
         debug_assert_eq!(head.available, self.next.get(), "completed out of order");
-        let offset = used::ring(self.slot(self.used.get()));
-        let element = used_element(head.index, written);
-        self.areas.store_used(mem, Area::Device, offset, element)?;
-        self.used.set(self.used.get().wrapping_add(1));
-        self.next.set(self.next.get().wrapping_add(1));
+        let last = Last {
+            head: head.index,
+            written,
+        };
+        self.write_element(mem, last)?;
+        // INVARIANT: The element of all chains so far is written.
+        self.count_completed();
+        self.element.set(self.used.get());
+        Ok(())
+    }
+
+    #[inline]
+    fn complete_fully<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        head: Head,
+        written: u32,
+    ) -> Result<(), QueueError> {
+        if !self.areas.has(Features::IN_ORDER) {
+            return self.complete(mem, head, written);
+        }
+        debug_assert_eq!(head.available, self.next.get(), "completed out of order");
+        // INVARIANT: This is what the next element tells of, unless there is a later chain.
+        self.last.set(Last {
+            head: head.index,
+            written,
+        });
+        self.count_completed();
         Ok(())
     }
 
@@ -259,9 +299,10 @@ impl<A> Queue for SplitQueue<A> {
             return Ok(Interrupt::Nothing);
         }
         if used != self.published.get() {
+            self.write_last(mem)?;
             // The driver sees the elements when it sees the index.
             mem.release();
-            self.store(mem, used::INDEX, used)?;
+            self.store(mem, used_ring::INDEX, used)?;
             self.published.set(used);
         }
         // The driver writes what it wants and then reads the index; the device has written
@@ -288,7 +329,7 @@ impl<A> Queue for SplitQueue<A> {
             && !self.areas.has(Features::EVENT_IDX)
             && self.kicks.get() != Kicks::Suppressed
         {
-            self.store(mem, used::FLAGS, USED_NO_NOTIFY)?;
+            self.store(mem, used_ring::FLAGS, USED_NO_NOTIFY)?;
             self.kicks.set(Kicks::Suppressed);
         }
         Ok(())
@@ -302,9 +343,13 @@ impl<A> Queue for SplitQueue<A> {
         let wanted = Kicks::Allowed(if event_idx { self.seen.get() } else { 0 });
         if self.kicks.get() != wanted {
             if event_idx {
-                self.store(mem, used::avail_event(self.areas.size()), self.seen.get())?;
+                self.store(
+                    mem,
+                    used_ring::avail_event(self.areas.size()),
+                    self.seen.get(),
+                )?;
             } else {
-                self.store(mem, used::FLAGS, 0)?;
+                self.store(mem, used_ring::FLAGS, 0)?;
             }
             self.kicks.set(wanted);
         }
@@ -318,12 +363,22 @@ impl<A> Queue for SplitQueue<A> {
         Mark {
             next: self.next.get(),
             used: self.used.get(),
+            element: self.element.get(),
+            last: self.last.get(),
         }
     }
 
     fn rewind(&self, mark: Mark) {
         let used = self.used.get();
         if used.wrapping_sub(mark.used) <= used.wrapping_sub(self.published.get()) {
+            // INVARIANT: If there was no element for the last chains, there is none again, but
+            // for those that were published since then.
+            self.element.set(if mark.used == self.published.get() {
+                mark.used
+            } else {
+                mark.element
+            });
+            self.last.set(mark.last);
             self.used.set(mark.used);
             self.next.set(mark.next);
         }

@@ -56,8 +56,10 @@ pub const TARGET: u64 = 0x600_0000;
 /// How many bytes there are of each of these.
 pub const ROOM: usize = 0x20_0000;
 
-/// All features of rings, but for their format.
+/// All features of rings, but for their format and order.
 pub const ALL: Features = Features::INDIRECT_DESC.union(Features::EVENT_IDX);
+/// Those, and buffers are used in order.
+pub const IN_ORDER: Features = ALL.union(Features::IN_ORDER);
 
 /// A format of virtqueues: its driver and its device.
 pub trait Format: Sized {
@@ -69,6 +71,8 @@ pub trait Format: Sized {
     const PACKED: bool;
     /// Where the descriptors of a chain may be, with a table at [`TABLES`] if need be.
     const FORMS: &'static [Form];
+    /// The smallest and the largest sizes.
+    const SIZES: &'static [u16];
 
     /// A driver that starts at `start`, which is an index, or a slot as bits.
     fn driver(
@@ -91,7 +95,7 @@ pub trait Format: Sized {
     fn start() -> u16;
 
     /// A start two chains before the end: of the indices, or of a ring of `size`
-    /// descriptors.
+    /// descriptors, which has at least two.
     fn near_wrap(size: u16) -> u16;
 }
 
@@ -114,6 +118,7 @@ impl Format for Split {
             table: TABLES,
         },
     ];
+    const SIZES: &'static [u16] = &[1, 2, 32768];
 
     fn driver(
         memory: MockMemory,
@@ -158,6 +163,7 @@ impl Format for Packed {
     type Queue = MockPackedQueue;
     const PACKED: bool = true;
     const FORMS: &'static [Form] = &[Form::Direct, Form::Indirect { table: TABLES }];
+    const SIZES: &'static [u16] = &[1, 2, 3, 32767, 32768];
 
     fn driver(
         memory: MockMemory,
@@ -231,10 +237,7 @@ impl<F: Format> RigOf<F> {
 
     /// A queue of `size` descriptors, both sides of which are at `start`.
     pub fn starting_at(size: u16, features: Features, start: u16) -> Self {
-        let features = match F::PACKED {
-            true => features | Features::RING_PACKED,
-            false => features,
-        };
+        let features = with_format::<F>(features);
         let memory = MockMemory::new();
         let layout = layout(size);
         for (area, access) in [
@@ -311,6 +314,14 @@ impl<F: Format> RigOf<F> {
     pub fn complete(&mut self) {
         let head = self.head();
         self.queue.complete(&self.memory, head, 0).unwrap();
+    }
+}
+
+/// What was negotiated for a queue, with its format.
+pub fn with_format<F: Format>(features: Features) -> Features {
+    match F::PACKED {
+        true => features | Features::RING_PACKED,
+        false => features,
     }
 }
 

@@ -5,7 +5,9 @@
 use crate::{
     Format,
     RigOf,
-    SOURCE, //
+    DESCRIPTOR,
+    SOURCE,
+    TABLES, //
 };
 use rvdpa_virtio::{
     fault::{
@@ -41,6 +43,30 @@ pub fn drain<F: Format>(rig: &mut RigOf<F>) -> usize {
         count += 1;
     }
     count
+}
+
+/// Takes the next chains and hands them back, one for each of `lens`: one that is `None`
+/// fully, with this length, the others with the length that they have.
+pub fn hand_back<F: Format>(rig: &mut RigOf<F>, full: u32, lens: &[Option<u32>]) {
+    for len in lens {
+        let head = rig.head();
+        match *len {
+            Some(len) => rig.queue.complete(&rig.memory, head, len),
+            None => rig.queue.complete_fully(&rig.memory, head, full),
+        }
+        .unwrap();
+    }
+}
+
+/// Publishes. Returns how many used elements, or used descriptors, were written since the log
+/// was started.
+pub fn publish_and_count<F: Format>(rig: &mut RigOf<F>) -> usize {
+    rig.queue.publish(&rig.memory).unwrap();
+    let rings = DESCRIPTOR..TABLES;
+    let log = rig.memory.take_log().into_iter();
+    log.filter(|seen| seen.access == Access::Write && seen.len == 8)
+        .filter(|seen| rings.contains(&seen.iova))
+        .count()
 }
 
 /// Buffers of these lengths, one behind the other with gaps between them.

@@ -3,11 +3,15 @@
 //! The driver's side of a packed virtqueue.
 
 use std::{
-    collections::BTreeMap,
+    collections::{
+        BTreeMap,
+        VecDeque, //
+    },
     vec::Vec, //
 };
 
 use super::{
+    driver::full_length,
     AddError,
     Buffer,
     DriverMemory,
@@ -33,6 +37,14 @@ use crate::{
     packed::need_slot_event,
 };
 
+/// A chain that the device has.
+struct Chain {
+    /// How many descriptors it has in the ring.
+    slots: u16,
+    /// The length of its writable buffers.
+    full: u32,
+}
+
 /// The driver's side of a packed virtqueue.
 ///
 /// The rules of the specification that concern the ring are kept by the methods above
@@ -42,10 +54,16 @@ pub struct PackedDriver<D> {
     memory: D,
     layout: QueueLayout,
     features: Features,
-    /// Buffer ids that no chain has.
+    /// Buffer ids that no chain has. With `VIRTIO_F_IN_ORDER`, a chain has the index of its
+    /// first descriptor as its id instead.
     ids: Vec<u16>,
-    /// How many descriptors in the ring each chain has, by its id.
-    chains: BTreeMap<u16, u16>,
+    /// The chains that the device has, by their ids.
+    chains: BTreeMap<u16, Chain>,
+    /// With `VIRTIO_F_IN_ORDER`: their ids in the order in which they were added.
+    order: VecDeque<u16>,
+    /// The last chain of those that the device has told of and that were not taken back
+    /// yet.
+    batch: Option<Used>,
     /// Where the next chain is added.
     next: Slot,
     /// Where the next used chain is taken back.
@@ -82,6 +100,8 @@ impl<D: DriverMemory> PackedDriver<D> {
             features,
             ids: (0..layout.size).rev().collect(),
             chains: BTreeMap::new(),
+            order: VecDeque::new(),
+            batch: None,
             next: start,
             used: start,
             free: layout.size,
@@ -106,6 +126,10 @@ impl<D: DriverMemory> PackedDriver<D> {
 
     fn has_event_index(&self) -> bool {
         self.features.contains(Features::EVENT_IDX)
+    }
+
+    fn is_in_order(&self) -> bool {
+        self.features.contains(Features::IN_ORDER)
     }
 
     fn address(&self, area: Area, offset: usize) -> u64 {
@@ -206,6 +230,51 @@ impl<D: DriverMemory> PackedDriver<D> {
         let iova = self.address(Area::Descriptor, flags_offset(self.used.index));
         self.used.is_used(self.memory.load_u16(iova))
     }
+
+    /// The used descriptor that is looked at next, if it is one.
+    fn read_used(&self) -> Option<Used> {
+        if !self.has_used() {
+            return None;
+        }
+        self.memory.fence();
+        let descriptor = self.read_descriptor(self.used.index);
+        // Without the flag, the length does not count.
+        let written = descriptor.flags & flags::WRITE != 0;
+        Some(Used {
+            head: descriptor.id,
+            len: if written { descriptor.len } else { 0 },
+        })
+    }
+
+    /// Takes back a chain.
+    fn take_chain(&mut self, id: u16) -> Chain {
+        let chain = self
+            .chains
+            .remove(&id)
+            .unwrap_or_else(|| panic!("device used {id}, which it does not have"));
+        self.free += chain.slots;
+        self.used = self.used.advance(chain.slots, self.layout.size);
+        chain
+    }
+
+    /// Takes back the next chain when one used descriptor may tell of several (2.8.8).
+    fn poll_in_order(&mut self) -> Option<Used> {
+        if self.batch.is_none() {
+            let last = self.read_used()?;
+            assert!(
+                self.order.contains(&last.head),
+                "device used {}, which it does not have",
+                last.head
+            );
+            self.batch = Some(last);
+        }
+        let head = self.order.pop_front()?;
+        let Chain { full, .. } = self.take_chain(head);
+        match self.batch.take_if(|last| last.head == head) {
+            Some(last) => Some(last),
+            None => Some(Used { head, len: full }),
+        }
+    }
 }
 
 /// The descriptor of a buffer of a chain, which goes on behind it or not.
@@ -248,7 +317,10 @@ impl<D: DriverMemory> DriverQueue for PackedDriver<D> {
         if needed > usize::from(self.free) {
             return Err(AddError::Full);
         }
-        let id = self.ids.pop().expect("more chains than descriptors");
+        let id = match self.is_in_order() {
+            true => self.next.index,
+            false => self.ids.pop().expect("more chains than descriptors"),
+        };
         let chain = match form {
             Form::Indirect { table } => {
                 let entries: Vec<_> = buffers
@@ -275,7 +347,11 @@ impl<D: DriverMemory> DriverQueue for PackedDriver<D> {
         let slots = needed as u16;
         self.free -= slots;
         self.unkicked = (self.unkicked + slots).min(self.layout.size);
-        self.chains.insert(id, slots);
+        let full = full_length(buffers);
+        self.chains.insert(id, Chain { slots, full });
+        if self.is_in_order() {
+            self.order.push_back(id);
+        }
         Ok(id)
     }
 
@@ -303,25 +379,13 @@ impl<D: DriverMemory> DriverQueue for PackedDriver<D> {
     }
 
     fn poll_used(&mut self) -> Option<Used> {
-        if !self.has_used() {
-            return None;
+        if self.is_in_order() {
+            return self.poll_in_order();
         }
-        self.memory.fence();
-        let descriptor = self.read_descriptor(self.used.index);
-        let id = descriptor.id;
-        let slots = self
-            .chains
-            .remove(&id)
-            .unwrap_or_else(|| panic!("device used {id}, which it does not have"));
-        self.ids.push(id);
-        self.free += slots;
-        self.used = self.used.advance(slots, self.layout.size);
-        // Without the flag, the length does not count.
-        let written = descriptor.flags & flags::WRITE != 0;
-        Some(Used {
-            head: id,
-            len: if written { descriptor.len } else { 0 },
-        })
+        let used = self.read_used()?;
+        self.take_chain(used.head);
+        self.ids.push(used.head);
+        Some(used)
     }
 
     fn enable_interrupts(&self) -> bool {
@@ -331,7 +395,7 @@ impl<D: DriverMemory> DriverQueue for PackedDriver<D> {
             self.write_driver_event(0, event::ENABLE);
         }
         self.memory.fence();
-        self.has_used()
+        self.batch.is_some() || self.has_used()
     }
 
     fn disable_interrupts(&self) {

@@ -15,7 +15,8 @@ use super::super::{
     },
     layout::{
         flags,
-        packed::Descriptor, //
+        packed::Descriptor,
+        table_limit, //
     },
     memory::Memory,
     table::Table, //
@@ -80,7 +81,7 @@ impl<'m, M: Memory> PackedWalk<'m, M> {
         let Descriptor { address, len, .. } = descriptor;
         let table = Table::new(index, address, len, self.areas.features())?;
         let entries = table.entries();
-        let size = self.areas.size();
+        let size = table_limit(self.areas.size());
         if entries > size {
             // All descriptors of the table are the chain's.
             let position = table.position(size);

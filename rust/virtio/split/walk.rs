@@ -16,6 +16,7 @@ use super::super::{
     features::Features,
     layout::{
         flags,
+        table_limit,
         Descriptor, //
     },
     memory::Memory,
@@ -73,6 +74,11 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
         // The device ignores whether the table is for writing (2.7.5.3.2).
         let Descriptor { address, len, .. } = descriptor;
         let table = Table::new(index, address, len, self.areas.features())?;
+        // A chain with a table may have as many buffers as the table; those in the ring
+        // are some of them.
+        let size = self.areas.size();
+        let more = table_limit(size).saturating_sub(size);
+        self.budget = self.budget.saturating_add(more);
         // INVARIANT: A table has a first descriptor.
         self.table = Some(table);
         self.next = Some(0);
@@ -94,6 +100,16 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
         self.buffer(descriptor, position, entries).map(Some)
     }
 
+    /// The error when the descriptor at `position` is one more than the chain may have.
+    #[cold]
+    fn too_many(&self, position: Position) -> QueueError {
+        let size = match position {
+            Position::Ring(_) => self.areas.size(),
+            Position::Table { .. } => table_limit(self.areas.size()),
+        };
+        Fault::TooManyDescriptors { position, size }.into()
+    }
+
     /// Takes the buffer of a descriptor, and the next descriptor out of `size` from it.
     #[inline(always)]
     fn buffer(
@@ -103,11 +119,7 @@ impl<'m, M: Memory> SplitWalk<'m, M> {
         size: u16,
     ) -> Result<Buffer, QueueError> {
         let Some(budget) = self.budget.checked_sub(1) else {
-            return Err(Fault::TooManyDescriptors {
-                position,
-                size: self.areas.size(),
-            }
-            .into());
+            return Err(self.too_many(position));
         };
         self.budget = budget;
         self.next = if descriptor.has(flags::NEXT) {

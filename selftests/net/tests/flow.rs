@@ -348,9 +348,9 @@ fn flows_differ_in_every_part() {
         add(headers(one, SocketAddr::from((ip, port)), TCP, false));
         add(headers(one, SocketAddr::from((ip, port)), UDP, false));
     }
-    for half in [0, 8] {
+    for (half, value) in [(0, 0), (0, 1), (8, 1)] {
         let mut ip = [0; 16];
-        ip[half] = 1;
+        ip[half] = value;
         let other = SocketAddr::from(([7; 16], 1000));
         add(headers(SocketAddr::from((ip, 1000)), other, TCP, false));
     }

@@ -15,6 +15,12 @@ use rvdpa_virtio::{
     layout::{
         available,
         descriptor_offset,
+        notification::{
+            Next,
+            Notification, //
+        },
+        packed::Slot,
+        table_limit,
         used,
         used_element,
         Area,
@@ -142,7 +148,59 @@ fn clause_2_7_alignments() {
                 }),
             };
             assert_eq!(layout.validate(features), expected);
+            // The size does not matter for that.
+            layout.size = 0;
+            assert_eq!(layout.check_alignment(features), expected);
+            assert_eq!(QueueLayout::alignment(area, features), alignment);
+            assert_eq!(QueueLayout::MAX_ALIGNMENT % alignment, 0);
         }
+    }
+}
+
+#[test]
+fn clause_2_8_areas_that_do_for_a_split_queue_need_not_do_for_a_packed_one() {
+    let layout = QueueLayout {
+        driver: 0x2002,
+        ..fine(8)
+    };
+    assert_eq!(layout.check_alignment(Features::NONE), Ok(()));
+    assert_eq!(
+        layout.check_alignment(Features::RING_PACKED),
+        Err(LayoutError::Misaligned {
+            area: Area::Driver,
+            iova: 0x2002,
+            alignment: 4,
+        })
+    );
+}
+
+#[test]
+fn how_long_an_indirect_table_may_be() {
+    for (size, limit) in [(1, 64), (63, 64), (64, 64), (65, 65), (32768, 32768)] {
+        assert_eq!(table_limit(size), limit);
+    }
+}
+
+#[test]
+fn clause_2_9_fields_of_a_notification() {
+    // The highest bit is a part of the index, or the wrap counter.
+    for (data, queue, index, slot) in [
+        (0x0000_0000, 0, 0, (0, false)),
+        (0x8000_0001, 1, 0x8000, (0, true)),
+        (0x7fff_ffff, 0xffff, 0x7fff, (0x7fff, false)),
+        (0x8123_0456, 0x0456, 0x8123, (0x0123, true)),
+        (0xffff_ffff, 0xffff, 0xffff, (0x7fff, true)),
+    ] {
+        let split = Notification::from_bits(data, Features::NOTIFICATION_DATA);
+        let next = Next::Split(index);
+        assert_eq!(split, Notification { queue, next });
+        assert_eq!(split.to_bits(), data);
+        let features = Features::NOTIFICATION_DATA | Features::RING_PACKED;
+        let packed = Notification::from_bits(data, features);
+        let (index, wrap) = slot;
+        let next = Next::Packed(Slot { index, wrap });
+        assert_eq!(packed, Notification { queue, next });
+        assert_eq!(packed.to_bits(), data);
     }
 }
 

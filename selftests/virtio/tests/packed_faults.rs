@@ -200,15 +200,16 @@ fn clause_2_8_7_length_of_a_table() {
 }
 
 #[test]
-fn clause_2_8_6_a_table_longer_than_the_ring() {
-    for len in [16 * 9, 16 * 65535] {
+fn clause_2_8_6_a_table_longer_than_its_limit() {
+    for entries in [65, 66, 65535] {
         let position = Position::Table {
             descriptor: 0,
-            entry: 8,
+            entry: 64,
         };
+        // Nothing of the table is read.
         assert_eq!(
-            table(&[readable(1, 0)], |reference| reference.len = len),
-            Fault::TooManyDescriptors { position, size: 8 }
+            table(&[readable(1, 0)], |reference| reference.len = 16 * entries),
+            Fault::TooManyDescriptors { position, size: 64 }
         );
     }
 }

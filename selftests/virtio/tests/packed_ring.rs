@@ -303,6 +303,32 @@ fn a_batch_is_published_by_one_store_after_all_others() {
 }
 
 #[test]
+fn clause_2_8_8_a_used_descriptor_lies_where_the_first_chain_does() {
+    let mut rig = Rig::starting_at(8, IN_ORDER, slot(5, true).to_bits());
+    offer(&mut rig, &[2, 1, 3, 1, 1]);
+    hand_back(&mut rig, 9, &[None, Some(4), None, None, None]);
+    rig.memory.start_log();
+    rig.queue.publish(&rig.memory).unwrap();
+    let writes: Vec<_> = rig
+        .memory
+        .take_log()
+        .into_iter()
+        .filter(|seen| seen.access == Access::Write)
+        .map(|seen| (seen.iova - DESCRIPTOR, seen.len))
+        .collect();
+    assert_eq!(writes, [(5 * 16 + 8, 8), (8, 8), (5 * 16 + 14, 2)]);
+    // Those of the second chain and of the last one.
+    let first = rig.driver.read_descriptor(5);
+    assert_eq!((first.id, first.len), (7, 4));
+    assert_eq!(first.flags, AVAIL | USED | flags::WRITE);
+    let second = rig.driver.read_descriptor(0);
+    assert_eq!((second.id, second.len), (4, 9));
+    assert_eq!(second.flags, flags::WRITE);
+    let state = rig.queue.state();
+    assert_eq!(state, State::at(slot(5, false)));
+}
+
+#[test]
 fn nothing_of_a_batch_is_seen_before_all_of_it_is_there() {
     let mut rig = Rig::new(5, Features::NONE);
     offer(&mut rig, &[2, 1, 2]);
@@ -487,11 +513,11 @@ fn clause_2_8_10_interrupts_follow_the_structure() {
         let mut rig = Rig::starting_at(8, features, slot(6, true).to_bits());
         offer(&mut rig, &[1, 1, 3]);
         rig.driver.write_driver_event(descriptor, bits);
-        drain(&mut rig);
+        hand_back(&mut rig, 0, &[None; 3]);
         rig.queue.publish(&rig.memory).unwrap()
     };
     use Interrupt::{Raise, Suppressed};
-    for features in [Features::NONE, ALL] {
+    for features in [Features::NONE, ALL, IN_ORDER] {
         // The reserved bits are ignored.
         for reserved in [0, 4, 0xfffc] {
             assert_eq!(decide(features, 0, event::ENABLE | reserved), Raise);
@@ -511,11 +537,14 @@ fn clause_2_8_10_interrupts_follow_the_structure() {
                 true => index == 6 || index == 7,
                 false => index < 3,
             };
-            assert_eq!(
-                decide(ALL, slot(index, wrap).to_bits(), event::ONE) == Raise,
-                passed,
-                "{index} {wrap}"
-            );
+            // All chains of a batch count.
+            for features in [ALL, IN_ORDER] {
+                assert_eq!(
+                    decide(features, slot(index, wrap).to_bits(), event::ONE) == Raise,
+                    passed,
+                    "{index} {wrap}"
+                );
+            }
         }
     }
 }

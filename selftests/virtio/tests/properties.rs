@@ -9,7 +9,10 @@ use proptest::{
 };
 use rvdpa_virtio::{
     features::Features,
-    layout::Descriptor,
+    layout::{
+        table_limit,
+        Descriptor, //
+    },
     memory::Access,
     mock::{
         Buffer,
@@ -65,7 +68,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn features() -> impl Strategy<Value = Features> {
-    prop_oneof![Just(Features::INDIRECT_DESC), Just(ALL)]
+    let events = prop_oneof![Just(Features::INDIRECT_DESC), Just(ALL)];
+    (events, any::<bool>()).prop_map(|(features, in_order)| match in_order {
+        true => features | Features::IN_ORDER,
+        false => features,
+    })
 }
 
 /// A chain as the model knows it.
@@ -98,9 +105,12 @@ fn work_on_next(rig: &mut Rig) -> Option<(u16, Vec<u8>)> {
     reverse.reverse();
     let written = answer.write(&reverse).unwrap();
     assert_eq!(written as u32, answer.written());
-    rig.queue
-        .complete(&rig.memory, head, answer.written())
-        .unwrap();
+    let written = answer.written();
+    match answer.is_full().unwrap() {
+        true => rig.queue.complete_fully(&rig.memory, head, written),
+        false => rig.queue.complete(&rig.memory, head, written),
+    }
+    .unwrap();
     Some((index, data))
 }
 
@@ -288,8 +298,9 @@ proptest! {
         heads in vec(prop_oneof![0..8_u16, any::<u16>()], 8),
         index in any::<u16>(),
         flip in any::<bool>(),
+        features in prop_oneof![Just(ALL), Just(IN_ORDER)],
     ) {
-        hostile(&ring, &table, &heads, index, flip)?;
+        hostile(&ring, &table, &heads, index, flip, features)?;
     }
 
     #[test]
@@ -299,11 +310,12 @@ proptest! {
         heads in vec(0..8_u16, 8),
         index in 0..9_u16,
         flip in any::<bool>(),
+        features in prop_oneof![Just(ALL), Just(IN_ORDER)],
     ) {
         let bytes = |descriptors: &[Descriptor]| -> Vec<u8> {
             descriptors.iter().flat_map(|descriptor| descriptor.to_bytes()).collect()
         };
-        hostile(&bytes(&ring), &bytes(&table), &heads, index, flip)?;
+        hostile(&bytes(&ring), &bytes(&table), &heads, index, flip, features)?;
     }
 }
 
@@ -344,8 +356,9 @@ fn hostile(
     heads: &[u16],
     index: u16,
     flip: bool,
+    features: Features,
 ) -> Result<(), TestCaseError> {
-    let rig = Rig::new(8, ALL);
+    let rig = Rig::new(8, features);
     rig.memory.write(DESCRIPTOR, ring);
     rig.memory.write(TABLES, table);
     for (slot, &head) in heads.iter().enumerate() {
@@ -375,7 +388,7 @@ fn hostile(
 
     for way in 0..4 {
         let mut queue = SplitQueue::new(MockMemory::areas());
-        queue.setup(layout(8), ALL, 0).unwrap();
+        queue.setup(layout(8), features, 0).unwrap();
         queue.begin(&rig.memory).unwrap();
         let mut chains = 0;
         while let Ok(Some(head)) = queue.peek(&rig.memory) {
@@ -414,14 +427,26 @@ fn hostile(
                     }
                 }
             }
-            // At most nine descriptors, each in two pieces, and the buffers.
+            // As many descriptors as the limit says, and one too many, and one that refers
+            // to the table, each in two pieces; and buffers that lie there too.
             let log = rig.memory.take_log();
             let described = log.iter().filter(|seen| seen.iova < SOURCE).count();
-            prop_assert!(described <= 18 + 2 * 8, "{} reads", described);
-            if queue.complete(&rig.memory, head, 0).is_err() {
+            let limit = usize::from(table_limit(8));
+            prop_assert!(
+                described <= 2 * (limit + 2) + 2 * limit,
+                "{} reads",
+                described
+            );
+            let completed = match chains % 2 {
+                0 => queue.complete(&rig.memory, head, 0),
+                _ => queue.complete_fully(&rig.memory, head, 0),
+            };
+            if completed.is_err() {
                 break;
             }
-            let _ = queue.publish(&rig.memory);
+            if chains % 3 == 0 {
+                let _ = queue.publish(&rig.memory);
+            }
         }
         let _ = queue.allow_kicks(&rig.memory);
     }

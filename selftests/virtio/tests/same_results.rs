@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Both formats give the same results for the same sequence of operations.
+//! Both formats, in order or not, give the same results for the same sequence of operations.
 
 use proptest::{
     collection::vec,
@@ -32,8 +32,8 @@ enum Step {
     Publish,
     /// The driver asks whether it is to kick.
     Kick,
-    /// The device takes up to so many chains, answers each with its bytes in reverse, and
-    /// takes back as many.
+    /// The device takes up to so many chains, answers each with its bytes in reverse, hands
+    /// them back, fully if nothing is left of them, and takes back as many.
     Work(usize, usize),
     /// The device shows the driver what it has used.
     Show,
@@ -129,7 +129,9 @@ fn run<F: Format>(size: u16, features: Features, start: u16, steps: &[Step]) -> 
                         break;
                     };
                     marks.push(rig.queue.mark());
-                    assert!(names.contains_key(&F::name(&head)));
+                    let (_, chain) = &names[&F::name(&head)];
+                    let writable = chain.iter().filter(|buffer| buffer.writable);
+                    let room: u32 = writable.map(|buffer| buffer.len).sum();
                     let mut request = rig.queue.request(&rig.memory, &head).unwrap();
                     let mut data = vec![0; 200];
                     let len = request.read(&mut data).unwrap();
@@ -138,7 +140,11 @@ fn run<F: Format>(size: u16, features: Features, start: u16, steps: &[Step]) -> 
                     let reverse: Vec<u8> = data.iter().rev().copied().collect();
                     answer.write(&reverse).unwrap();
                     let written = answer.written();
-                    rig.queue.complete(&rig.memory, head, written).unwrap();
+                    match written == room {
+                        true => rig.queue.complete_fully(&rig.memory, head, written),
+                        false => rig.queue.complete(&rig.memory, head, written),
+                    }
+                    .unwrap();
                     seen.push(data);
                 }
                 if let Some(&mark) = marks.iter().rev().take(*back).last() {
@@ -185,10 +191,7 @@ fn run<F: Format>(size: u16, features: Features, start: u16, steps: &[Step]) -> 
             Step::Move => {
                 rig.queue.begin(&rig.memory).unwrap();
                 let shown = rig.queue.publish(&rig.memory).unwrap();
-                let features = match F::PACKED {
-                    true => features | Features::RING_PACKED,
-                    false => features,
-                };
+                let features = with_format::<F>(features);
                 let standing = F::standing(&rig.queue);
                 rig.queue = F::queue(layout(size), features, standing);
                 Outcome::Shown(shown)
@@ -230,8 +233,11 @@ proptest! {
             true => ALL,
             false => Features::INDIRECT_DESC,
         };
+        let in_order = features | Features::IN_ORDER;
         let mut split = run::<Split>(size, features, split_start, &steps);
+        prop_assert_eq!(&split, &run::<Split>(size, in_order, split_start, &steps));
         let mut packed = run::<Packed>(size, features, packed_start, &steps);
+        prop_assert_eq!(&packed, &run::<Packed>(size, in_order, packed_start, &steps));
         if event_idx {
             split = without_events(split);
             packed = without_events(packed);

@@ -195,33 +195,53 @@ fn clause_2_7_5_2_a_loop_ends_after_as_many_descriptors_as_the_queue_has() {
 }
 
 #[test]
-fn clause_2_7_5_3_1_a_loop_in_a_table_ends_after_as_many_descriptors_as_the_queue_has() {
-    let mut rig = rig(&[]);
-    let reference = table(&rig, &[readable(1, Some(1)), readable(1, Some(0))]);
-    rig.driver.write_descriptor(0, reference);
-    assert_eq!(
-        fault(rig.read_all()),
-        Fault::TooManyDescriptors {
-            position: Position::Table {
-                descriptor: 0,
-                entry: 0
-            },
-            size: 8,
-        }
-    );
+fn clause_2_7_5_3_1_a_loop_in_a_table_ends_after_as_many_descriptors_as_a_table_may_have() {
+    for (size, limit) in [(8, 64), (64, 64), (128, 128)] {
+        let mut rig = Rig::new(size, ALL);
+        let reference = table(&rig, &[readable(1, Some(1)), readable(1, Some(0))]);
+        rig.driver.write_descriptor(0, reference);
+        rig.driver.add_head(0);
+        rig.driver.publish();
+        rig.memory.start_log();
+        assert_eq!(
+            fault(rig.read_all()),
+            Fault::TooManyDescriptors {
+                position: Position::Table {
+                    descriptor: 0,
+                    entry: 0
+                },
+                size: limit,
+            }
+        );
+        let log = rig.memory.take_log();
+        let loads = log.iter().filter(|load| load.len == 16).count();
+        assert_eq!(loads, 1 + usize::from(limit) + 1);
+    }
 }
 
 #[test]
-fn clause_2_7_5_3_1_ring_and_table_together_are_not_longer_than_the_queue() {
-    let mut rig = rig(&[readable(1, Some(1)), readable(1, Some(2))]);
-    let mut entries: Vec<_> = (1..7).map(|next| readable(1, Some(next))).collect();
-    entries.push(readable(1, None));
-    let reference = table(&rig, &entries);
-    rig.driver.write_descriptor(2, reference);
-    assert!(matches!(
-        fault(rig.read_all()),
-        Fault::TooManyDescriptors { .. }
-    ));
+fn clause_2_7_5_3_1_ring_and_table_together_are_not_longer_than_a_table_may_be() {
+    for (len, fits) in [(62, true), (63, false)] {
+        let mut rig = rig(&[readable(1, Some(1)), readable(1, Some(2))]);
+        let mut entries: Vec<_> = (1..len).map(|next| readable(1, Some(next))).collect();
+        entries.push(readable(1, None));
+        let reference = table(&rig, &entries);
+        rig.driver.write_descriptor(2, reference);
+        if fits {
+            assert_eq!(rig.read_all().unwrap().len(), 64);
+            continue;
+        }
+        assert_eq!(
+            fault(rig.read_all()),
+            Fault::TooManyDescriptors {
+                position: Position::Table {
+                    descriptor: 2,
+                    entry: 62
+                },
+                size: 64,
+            }
+        );
+    }
 }
 
 #[test]

@@ -128,6 +128,37 @@ fn clause_2_7_7_2_interrupts_follow_the_used_event() {
 }
 
 #[test]
+fn clauses_2_7_7_2_and_2_7_9_the_used_event_may_lie_within_a_batch() {
+    for event in 0..8 {
+        let mut rig = Rig::starting_at(8, IN_ORDER, 65534);
+        offer(&mut rig, 6);
+        rig.driver.set_used_event(65534_u16.wrapping_add(event));
+        hand_back(&mut rig, 0, &[None; 4]);
+        let first = rig.queue.publish(&rig.memory).unwrap();
+        assert_eq!(first == Interrupt::Raise, event < 4);
+        hand_back(&mut rig, 0, &[None; 2]);
+        let second = rig.queue.publish(&rig.memory).unwrap();
+        assert_eq!(second == Interrupt::Raise, event == 4 || event == 5);
+    }
+}
+
+#[test]
+fn clause_2_7_9_the_element_lies_where_that_of_the_first_chain_would() {
+    let mut rig = Rig::new(8, IN_ORDER);
+    // Not 0, so that one sees what was written.
+    rig.driver.add(&[BYTE[0]; 3], Form::Direct).unwrap();
+    offer(&mut rig, 4);
+    let full = Used { head: 0, len: 0 };
+    hand_back(&mut rig, 9, &[None, None, Some(5), None, None]);
+    rig.queue.publish(&rig.memory).unwrap();
+    assert_eq!(rig.driver.read_used_index(), 5);
+    let elements: Vec<_> = (0..6).map(|at| rig.driver.read_used_element(at)).collect();
+    let first = Used { head: 4, len: 5 };
+    let second = Used { head: 6, len: 9 };
+    assert_eq!(elements, [first, full, full, second, full, full]);
+}
+
+#[test]
 fn a_flag_that_stands_is_not_written_again() {
     let mut rig = Rig::new(8, Features::NONE);
     rig.queue.begin(&rig.memory).unwrap();

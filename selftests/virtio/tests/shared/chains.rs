@@ -5,6 +5,7 @@
 // Included once per format, with `Rig` for its rig and `F` for the format itself.
 
 use rvdpa_virtio::{
+    fault::Fault,
     features::Features,
     memory::Access,
     mock::{
@@ -90,6 +91,32 @@ fn a_chain_may_be_as_long_as_the_queue() {
         fill(&rig.memory, &chain, &pattern(32, 5));
         rig.offer(&chain, form);
         assert_eq!(rig.read_all().unwrap(), pattern(32, 5));
+    }
+}
+
+#[test]
+fn a_table_may_be_longer_than_a_small_queue() {
+    // As long as the queue, or 64: a driver has no fewer fragments when its rings are small.
+    for (size, limit) in [(1, 64), (2, 64), (16, 64), (64, 64), (128, 128)] {
+        let form = Form::Indirect { table: TABLES };
+        let mut rig = Rig::new(size, ALL);
+        for len in [19, limit] {
+            let lens = vec![2; usize::from(len)];
+            let chain = buffers(SOURCE, &lens, false);
+            let data = pattern(2 * lens.len(), 6);
+            fill(&rig.memory, &chain, &data);
+            rig.offer(&chain, form);
+            assert_eq!(rig.read_all().unwrap(), data);
+            rig.complete();
+            rig.queue.publish(&rig.memory).unwrap();
+            assert!(rig.driver.poll_used().is_some());
+        }
+        let lens = vec![2; usize::from(limit) + 1];
+        rig.offer(&buffers(SOURCE, &lens, false), form);
+        assert!(matches!(
+            fault(rig.read_all()),
+            Fault::TooManyDescriptors { size, .. } if size == limit
+        ));
     }
 }
 

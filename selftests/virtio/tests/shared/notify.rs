@@ -222,11 +222,7 @@ fn a_queue_goes_on_elsewhere_where_it_was() {
             rig.complete();
             rig.queue.publish(&rig.memory).unwrap();
             let standing = F::standing(&rig.queue);
-            let features = match F::PACKED {
-                true => features | Features::RING_PACKED,
-                false => features,
-            };
-            rig.queue = F::queue(layout(8), features, standing);
+            rig.queue = F::queue(layout(8), with_format::<F>(features), standing);
             assert_eq!(F::standing(&rig.queue), standing);
             assert_eq!(drain(&mut rig), 3);
             rig.queue.publish(&rig.memory).unwrap();
