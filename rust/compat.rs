@@ -20,6 +20,11 @@ mod series {
         dma_data_direction_DMA_TO_DEVICE as DMA_TO_DEVICE, //
     };
 
+    /// `EOPNOTSUPP`, which the kernel crate does not have yet.
+    pub(crate) fn eopnotsupp() -> Error {
+        Error::from_errno(-(kernel::bindings::EOPNOTSUPP as kernel::ffi::c_int))
+    }
+
     /// Initialises `slot` in place.
     ///
     /// # Safety
@@ -44,6 +49,11 @@ mod series {
 
     pub(crate) const DMA_FROM_DEVICE: dma_data_direction = dma_data_direction::DMA_FROM_DEVICE;
     pub(crate) const DMA_TO_DEVICE: dma_data_direction = dma_data_direction::DMA_TO_DEVICE;
+
+    /// `EOPNOTSUPP`.
+    pub(crate) fn eopnotsupp() -> kernel::error::Error {
+        kernel::error::code::EOPNOTSUPP
+    }
 
     /// Orders all memory accesses before it with all after it.
     #[inline(always)]

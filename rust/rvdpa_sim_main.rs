@@ -16,6 +16,7 @@ pub mod virtio;
 use kernel::prelude::*;
 use kernel::str::CString;
 use sim::{
+    Folders,
     NetDevices,
     Parameters, //
 };
@@ -74,14 +75,15 @@ impl kernel::InPlaceModule for RvdpaSim {
                 compat::parameter(module_parameters::ageing.value()),
             )?;
             let workers = OwnedQueue::new(c"rvdpa_sim")?;
+            let folders = Folders::new();
             let mut switches = KVec::new();
             for number in 0..parameters.switches {
                 let name = CString::try_from_fmt(fmt!("rvdpasim_switch{number}"))?;
-                let devices = NetDevices::switch(parameters, workers.handle())?;
+                let devices = NetDevices::switch(&name, parameters, workers.handle(), &folders)?;
                 let switch = ManagementDevice::register(&name, module, devices);
                 switches.push(KBox::pin_init(switch, GFP_KERNEL)?, GFP_KERNEL)?;
             }
-            let loopback = NetDevices::loopback(parameters, workers.handle());
+            let loopback = NetDevices::loopback(parameters, workers.handle(), &folders);
             Ok(try_pin_init!(Self {
                 loopback <- ManagementDevice::register(c"rvdpasim_net", module, loopback),
                 switches,

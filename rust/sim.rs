@@ -13,7 +13,8 @@
 //!   in an [`inbox`], [`stored`] in the module's own memory;
 //! - [`queue`] is one virtqueue, [`notify`] how its two sides call each other, [`memory`]
 //!   how its ring reaches memory;
-//! - [`shared`] and [`stats`] are what the others share, and what they count.
+//! - [`shared`] and [`stats`] are what the others share, and what they count;
+//! - [`debugfs`] is what root can see of all that, and change.
 //!
 //! # Lock order
 //!
@@ -30,6 +31,7 @@
 
 mod command;
 mod control;
+mod debugfs;
 mod deliver;
 mod device;
 mod fabric;
@@ -52,5 +54,6 @@ mod stored;
 mod transmit;
 mod worker;
 
+pub(crate) use debugfs::Folders;
 pub(crate) use management::NetDevices;
 pub(crate) use provision::Parameters;

@@ -15,6 +15,7 @@
 //! - [`Affinity`] is the CPUs that are to work for a virtqueue.
 //! - [`iommu`] is the translation that a device without hardware for it needs, and
 //!   [`workqueue`] where its work can run.
+//! - [`debugfs`] has files by which root looks into devices.
 //!
 //! # Lifetimes
 //!
@@ -95,6 +96,7 @@
 mod affinity;
 mod callback;
 mod coalescing;
+pub mod debugfs;
 mod device;
 pub mod iommu;
 pub mod lock;

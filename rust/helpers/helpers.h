@@ -9,6 +9,7 @@
 
 #include <linux/cpumask_types.h>
 #include <linux/mm_types.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/vdpa.h>
@@ -55,5 +56,18 @@ u16 rvdpa_vq_state_split_get(const struct vdpa_vq_state *state);
 void rvdpa_vq_state_split_set(struct vdpa_vq_state *state, u16 avail_index);
 u32 rvdpa_vq_state_packed_get(const struct vdpa_vq_state *state);
 void rvdpa_vq_state_packed_set(struct vdpa_vq_state *state, u32 packed);
+
+/* debugfs.c: directories and files of debugfs. */
+struct rvdpa_debugfs_file {
+	/* Prints; called again with more room if there was not enough. */
+	void (*show)(const struct rvdpa_debugfs_file *file, struct seq_file *seq);
+	/* Takes what was written, at most 64 bytes. NULL for a file to read only. */
+	int (*store)(const struct rvdpa_debugfs_file *file, const char *line, size_t len);
+};
+
+struct dentry *rvdpa_debugfs_dir(const char *name, struct dentry *parent);
+struct dentry *rvdpa_debugfs_create(const char *name, struct dentry *parent,
+				    const struct rvdpa_debugfs_file *file);
+void rvdpa_debugfs_remove(struct dentry *dentry);
 
 #endif /* RVDPA_HELPERS_H */

@@ -208,6 +208,18 @@ impl<C: Deref<Target = [Bucket]>> Table<C> {
             .is_some_and(|entry| entry.port == port && now.saturating_sub(entry.seen) <= within)
     }
 
+    /// How many buckets there are.
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The entries of a bucket, of which there are at most [`BUCKET_LEN`]. For those who
+    /// cannot look at the whole table at once.
+    pub fn bucket(&self, index: usize) -> impl Iterator<Item = Entry> + '_ {
+        let bucket = self.buckets.get(index).into_iter();
+        bucket.flat_map(|bucket| &bucket.0).filter_map(Slot::entry)
+    }
+
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         self.buckets

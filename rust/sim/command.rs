@@ -158,7 +158,7 @@ impl Commander {
             }
             Command::VlanAdd(id) => port.set_filter(|filter| filter.set_vlan(*id, true)),
             Command::VlanDel(id) => port.set_filter(|filter| filter.set_vlan(*id, false)),
-            Command::AnnounceAck => port.shared.set_announce(false),
+            Command::AnnounceAck => port.shared.announced(),
             Command::VqPairsSet(pairs) => {
                 wishes.pairs = *pairs;
                 wishes.table = None;

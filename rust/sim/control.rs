@@ -28,7 +28,10 @@ use crate::{
         Context, //
     },
     virtio::{
-        fault::QueueError,
+        fault::{
+            Fault,
+            QueueError, //
+        },
         features::Features,
         net::control::{
             self,
@@ -183,6 +186,9 @@ impl Commands<'_> {
         let mut writer = reader.into_writer()?;
         // Nothing is carried out for a chain that is not one to its end.
         let room = writer.clone().skip(u64::MAX)?;
+        if room == 0 {
+            return Err(Fault::NoAnswer.into());
+        }
 
         let data = self.data.get(..len).unwrap_or(&[]);
         let parsed = if whole {
@@ -194,7 +200,6 @@ impl Commands<'_> {
             let so_far = (counters.packets, counters.errors);
             self.env.execute(&command, self.limits, self.wishes, so_far)
         });
-        // A command without room for the answer is carried out, and has none.
         let ack = [if done.is_some() {
             control::OK
         } else {

@@ -6,6 +6,7 @@
 use super::{
     memory::DeviceMemory,
     packet::{
+        First,
         Full,
         Packet, //
     },
@@ -213,7 +214,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
     }
 
     /// Delivers a frame as it is.
-    #[inline]
+    #[inline(always)]
     fn whole<'s, W>(
         &self,
         source: Source<'_, '_, Reader<'s, W>>,
@@ -225,7 +226,8 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         W: Walk<'s>,
         W::Memory: CopyTo<DeviceMemory<'a>>,
     {
-        let Some(mut packet) = self.open(offload, header_len, source.hash)? else {
+        let mut first = None;
+        let Some(mut packet) = self.open(offload, header_len, source.hash, &mut first)? else {
             return Ok(Some(Full::NoBuffer));
         };
         let fits = packet.write(source.leading).map_err(to_receiver)?
@@ -257,7 +259,8 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         let rest = sum(&mut source.rest.clone(), u64::MAX).map_err(TransferError::Source)?;
         // There are as many leading bytes as it needs.
         let _ = work.checksum.complete(leading, rest);
-        let Some(mut packet) = self.open(&Offload::NONE, 0, source.hash)? else {
+        let mut first = None;
+        let Some(mut packet) = self.open(&Offload::NONE, 0, source.hash, &mut first)? else {
             return Ok(Some(Full::NoBuffer));
         };
         let fits =
@@ -312,7 +315,8 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
                 payload.append(sum(&mut source.rest.clone(), far).map_err(TransferError::Source)?);
                 let _ = work.checksum.complete(headers, payload);
             }
-            let Some(mut packet) = self.open(&offload, 0, source.hash)? else {
+            let mut first = None;
+            let Some(mut packet) = self.open(&offload, 0, source.hash, &mut first)? else {
                 return Ok(Some(Full::NoBuffer));
             };
             let fits = packet.write(headers).map_err(to_receiver)?
@@ -328,14 +332,15 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
     }
 
     /// Takes a buffer and writes the virtio header to it.
-    #[inline]
-    fn open(
+    #[inline(always)]
+    fn open<'f>(
         &self,
         offload: &Offload,
         header_len: u16,
         hash: Option<Hash>,
-    ) -> Result<Option<Packet<'m, 'a, Q>>, TransferError> {
-        let packet = Packet::open(self.ring, self.mem, &self.format).map_err(to_receiver)?;
+        first: &'f mut First<'m, 'a, Q>,
+    ) -> Result<Option<Packet<'m, 'a, 'f, Q>>, TransferError> {
+        let packet = Packet::open(self.ring, self.mem, &self.format, first).map_err(to_receiver)?;
         let Some(mut packet) = packet else {
             return Ok(None);
         };
@@ -350,10 +355,10 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         Ok(Some(packet))
     }
 
-    #[inline]
+    #[inline(always)]
     fn end(
         &self,
-        packet: Packet<'m, 'a, Q>,
+        packet: Packet<'m, 'a, '_, Q>,
         fits: bool,
         delivered: &mut Delivered,
     ) -> Result<Option<Full>, TransferError> {

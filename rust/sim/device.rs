@@ -4,6 +4,7 @@
 
 use super::{
     control::ControlQueue,
+    debugfs::DeviceFiles,
     notify::Notify,
     port::Port,
     provision::{
@@ -89,6 +90,8 @@ impl Drop for Connection {
 pub(crate) struct NetDevice {
     pub(super) parameters: Parameters,
     pub(super) shared: Arc<Shared>,
+    /// Before the connection, so that nobody looks at the device when that goes.
+    _files: DeviceFiles,
     /// Where it is connected, with its receive queues.
     pub(super) port: Connection,
     pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
@@ -178,10 +181,12 @@ impl NetDevice {
         port: Arc<Port>,
         transmitters: KVec<Arc<Worker<Transmit>>>,
         control_queue: Arc<Worker<ControlQueue>>,
+        files: DeviceFiles,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             parameters,
             shared,
+            _files: files,
             transmitters,
             control_queue,
             single: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
@@ -268,6 +273,8 @@ impl NetDevice {
         let limits = control.provision.limits(features);
         self.control_queue.attachment().state().set_limits(limits);
         self.forget_wishes(features);
+        let announces = features.contains(Features::NET_GUEST_ANNOUNCE);
+        self.shared.set_announces(announces);
         self.start_all(control);
     }
 
@@ -303,7 +310,7 @@ impl NetDevice {
         self.set_features(control, Features::NONE);
         self.forget_wishes(Features::NONE);
         self.shared.mended();
-        self.shared.set_announce(false);
+        self.shared.set_announces(false);
         if self.shared.mac() != control.provision.mac {
             self.port.set_mac(control.provision.mac);
         }

@@ -19,7 +19,8 @@ use crate::{
             Bucket,
             Entry,
             Learned,
-            Table, //
+            Table,
+            BUCKET_LEN, //
         },
     },
     vdpa::lock::{
@@ -63,6 +64,9 @@ pub(super) enum Decision {
     Flood,
 }
 
+/// A piece of what a switch has learned.
+pub(super) type Piece = [Option<(Entry, Arc<Port>)>; BUCKET_LEN];
+
 /// The ports of a switch, and what it has learned.
 struct Switch {
     /// In the order of their numbers.
@@ -89,8 +93,12 @@ impl Switch {
             return false;
         }
         self.swept = now;
-        let since = u64::from(now).saturating_sub(self.ageing);
-        self.table.age_out(since) > 0
+        self.table.age_out(self.since(now)) > 0
+    }
+
+    /// When an address must have been seen to be remembered.
+    fn since(&self, now: u32) -> u64 {
+        u64::from(now).saturating_sub(self.ageing)
     }
 }
 
@@ -272,15 +280,21 @@ impl Fabric {
         }
     }
 
-    /// What the switch has learned, for as long as `each` wants more: the address, and the
-    /// port that it is at.
-    pub(super) fn learned(&self, mut each: impl FnMut(&Entry, &Port)) {
-        if let Some(switch) = &*self.switch.lock() {
-            for entry in switch.table.iter() {
-                if let Some(port) = switch.port(entry.port) {
-                    each(&entry, port);
-                }
+    /// A piece of what the switch has learned: addresses that it still remembers at the time
+    /// `now`, and their ports. The pieces are numbered from 0 on; there is none behind the
+    /// last one.
+    pub(super) fn learned(&self, piece: usize, now: u32) -> Option<Piece> {
+        let switch = self.switch.lock();
+        let switch = switch
+            .as_ref()
+            .filter(|switch| piece < switch.table.buckets())?;
+        let mut found = Piece::default();
+        let room = found.iter_mut();
+        for (slot, entry) in room.zip(switch.table.bucket(piece)) {
+            if entry.seen >= switch.since(now) {
+                *slot = switch.port(entry.port).map(|port| (entry, port.clone()));
             }
         }
+        Some(found)
     }
 }

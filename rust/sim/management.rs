@@ -5,6 +5,11 @@
 use super::{
     command::Commander,
     control::ControlQueue,
+    debugfs::{
+        DeviceFiles,
+        Folders,
+        SwitchFiles, //
+    },
     device::{
         queues,
         NetDevice,
@@ -61,31 +66,47 @@ use kernel::{
 pub(crate) struct NetDevices {
     parameters: Parameters,
     workers: QueueHandle,
+    folders: Folders,
     /// The switch that they are ports of. Without one, each device gives its driver back
     /// what it sends.
     switch: Option<Arc<Fabric>>,
+    _files: Option<SwitchFiles>,
 }
 
 impl NetDevices {
     /// Makes devices each of which gives its driver back what it sends.
-    pub(crate) fn loopback(parameters: Parameters, workers: QueueHandle) -> Self {
+    pub(crate) fn loopback(
+        parameters: Parameters,
+        workers: QueueHandle,
+        folders: &Folders,
+    ) -> Self {
         Self {
             parameters,
             workers,
+            folders: folders.clone(),
             switch: None,
+            _files: None,
         }
     }
 
-    /// Makes devices that are the ports of one switch.
-    pub(crate) fn switch(parameters: Parameters, workers: QueueHandle) -> Result<Self> {
+    /// Makes devices that are the ports of one switch, which has this name.
+    pub(crate) fn switch(
+        name: &CStr,
+        parameters: Parameters,
+        workers: QueueHandle,
+        folders: &Folders,
+    ) -> Result<Self> {
         let mut seed = [0; 16];
         vdpa::random_bytes(&mut seed);
         let seed = u128::from_ne_bytes(seed);
         let seed = [seed as u64, (seed >> 64) as u64];
+        let fabric = Fabric::switch(parameters.ageing, seed)?;
         Ok(Self {
             parameters,
             workers,
-            switch: Some(Fabric::switch(parameters.ageing, seed)?),
+            folders: folders.clone(),
+            _files: Some(SwitchFiles::new(folders, name, &fabric)),
+            switch: Some(fabric),
         })
     }
 }
@@ -188,6 +209,7 @@ impl Management for NetDevices {
         let commander = Commander::new(port.clone(), &transmitters)?;
         let notify = Notify::new(interrupt(2)?, Some(interrupt(pairs * 2)?))?;
         let control_queue = Worker::new(control, commander, shared.clone(), 2, notify)?;
+        let files = DeviceFiles::new(&self.folders, &port, &transmitters, &control_queue)?;
 
         Ok(NewDevice {
             iommu: iommu.build()?,
@@ -199,6 +221,7 @@ impl Management for NetDevices {
                 port,
                 transmitters,
                 control_queue,
+                files,
             ),
             interrupts,
         })

@@ -33,12 +33,16 @@ pub(super) enum Full {
     TooLarge,
 }
 
+/// Room for the start of a frame that takes several buffers; empty at first. It is kept
+/// apart because few frames need it, and it would have to be moved with all of them.
+pub(super) type First<'m, 'a, Q> = Option<Writer<'m, <Q as Queue>::Walk<'m, DeviceMemory<'a>>>>;
+
 /// A frame on its way into the buffers of a receive queue.
 ///
 /// Nothing is to be seen of it before the queue is published. If it is dropped without
 /// [`close`](Self::close), the buffers are free for the next one after
 /// [`abandon`](Self::abandon).
-pub(super) struct Packet<'m, 'a, Q>
+pub(super) struct Packet<'m, 'a, 'f, Q>
 where
     Q: Queue<Area = Area>,
 {
@@ -50,19 +54,20 @@ where
     head: Option<Q::Head>,
     writer: Writer<'m, Q::Walk<'m, DeviceMemory<'a>>>,
     /// The start of the first buffer, once there are several.
-    first: Option<Writer<'m, Q::Walk<'m, DeviceMemory<'a>>>>,
+    first: &'f mut First<'m, 'a, Q>,
     buffers: u16,
     /// What was written to the buffers before the last one, in bytes.
     bytes: u64,
 }
 
-impl<'m, 'a: 'm, Q: Queue<Area = Area>> Packet<'m, 'a, Q> {
+impl<'m, 'a: 'm, 'f, Q: Queue<Area = Area>> Packet<'m, 'a, 'f, Q> {
     /// Takes the next receive buffer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
         format: &Format,
+        first: &'f mut First<'m, 'a, Q>,
     ) -> Result<Option<Self>, QueueError> {
         let mark = ring.mark();
         let Some(head) = ring.peek(mem)? else {
@@ -76,7 +81,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Packet<'m, 'a, Q> {
             mark,
             head: Some(head),
             writer,
-            first: None,
+            first,
             buffers: 1,
             bytes: 0,
         }))
@@ -131,7 +136,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Packet<'m, 'a, Q> {
             return Ok(false);
         };
         if self.first.is_none() {
-            self.first = Some(self.ring.writer(self.mem, &head)?);
+            *self.first = Some(self.ring.writer(self.mem, &head)?);
         }
         let written = self.writer.written();
         self.bytes += u64::from(written);
@@ -146,7 +151,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Packet<'m, 'a, Q> {
     }
 
     /// Ends the frame. Returns how many buffers it took, and its bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn close(mut self) -> Result<(u16, u64), QueueError> {
         if let Some(mut first) = self.first.take() {
             first.skip(NetHeader::NUM_BUFFERS_OFFSET as u64)?;

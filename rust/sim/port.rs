@@ -4,11 +4,15 @@
 
 use super::{
     fabric::Fabric,
+    queue::Counters,
     receive::Receive,
     shared::Shared,
     steering::Steering,
     transmit::Transmit,
-    worker::Worker, //
+    worker::{
+        Task,
+        Worker, //
+    },
 };
 use crate::{
     net::{
@@ -193,6 +197,20 @@ impl Port {
         for flow in &self.flows {
             flow.store(0, Relaxed);
         }
+    }
+
+    /// What was received and sent, all queues together.
+    pub(super) fn totals(&self) -> (Counters, Counters) {
+        let mut received = Counters::default();
+        for receiver in &self.receivers {
+            received.add(&receiver.with(|vq| vq.counters));
+        }
+        let mut sent = Counters::default();
+        for transmitter in &self.transmitters {
+            let counters = transmitter.state().vq().counters;
+            sent.add(&counters);
+        }
+        (received, sent)
     }
 
     /// From here on the port is not one any more.

@@ -66,6 +66,15 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// Frames that nobody got.
+    pub(super) fn drops(&self) -> u64 {
+        self.drops_runt
+            + self.drops_malformed
+            + self.drops_link_down
+            + self.drops_no_buffer
+            + self.drops_too_large
+    }
+
     /// Adds what happened during a batch.
     pub(super) fn add(&mut self, batch: &Self) {
         self.packets += batch.packets;
@@ -225,6 +234,11 @@ impl Vq {
     #[inline]
     pub(super) fn is_running(&self) -> bool {
         self.started
+    }
+
+    /// Whether the queue was stopped because the driver broke a rule.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Starts the queue if it is ready and not broken. Returns whether it runs now and did

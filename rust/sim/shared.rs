@@ -4,6 +4,7 @@
 //! needs a reset.
 
 use crate::{
+    compat,
     vdpa::{
         self,
         workqueue::QueueHandle,
@@ -31,6 +32,16 @@ use kernel::{
     },
 };
 
+/// Whether the driver is to announce itself.
+mod announce {
+    /// It cannot, or does not run.
+    pub(super) const NEVER: u32 = 0;
+    /// It is not, but could.
+    pub(super) const QUIET: u32 = 1;
+    /// It is.
+    pub(super) const WANTED: u32 = 2;
+}
+
 /// Shared by a device and its workers.
 pub(super) struct Shared {
     pub(super) name: CString,
@@ -47,8 +58,8 @@ pub(super) struct Shared {
     mac: Atomic<u64>,
     /// Whether there is a carrier.
     link: AtomicFlag,
-    /// Whether the driver is to announce itself.
-    announce: AtomicFlag,
+    /// Whether the driver is to announce itself: one of [`announce`].
+    announce: Atomic<u32>,
     /// The index of the control queue, which follows negotiation.
     control_index: Atomic<u32>,
 }
@@ -68,7 +79,7 @@ impl Shared {
             needs_reset: AtomicFlag::new(false),
             mac: Atomic::new(to_number(mac)),
             link: AtomicFlag::new(true),
-            announce: AtomicFlag::new(false),
+            announce: Atomic::new(announce::NEVER),
             control_index: Atomic::new(2),
         })
     }
@@ -98,10 +109,47 @@ impl Shared {
         changed
     }
 
-    /// Sets whether the driver is to announce itself.
-    pub(super) fn set_announce(&self, announce: bool) {
-        self.announce.store(announce, Relaxed);
-        self.config_changed();
+    /// Sets whether there is a driver that can announce itself. It is not to do so yet.
+    pub(super) fn set_announces(&self, announces: bool) {
+        let new = if announces {
+            announce::QUIET
+        } else {
+            announce::NEVER
+        };
+        if self.announce.xchg(new, Full) == announce::WANTED {
+            self.config_changed();
+        }
+    }
+
+    /// Asks the driver to announce itself. Fails with `EOPNOTSUPP` if it cannot, or does not
+    /// run.
+    pub(super) fn ask_to_announce(&self) -> Result {
+        match self
+            .announce
+            .cmpxchg(announce::QUIET, announce::WANTED, Full)
+        {
+            Ok(_) => self.config_changed(),
+            // It may not have seen it yet.
+            Err(announce::WANTED) => {}
+            Err(_) => return Err(compat::eopnotsupp()),
+        }
+        self.config_interrupt.raise();
+        Ok(())
+    }
+
+    /// Notes that the driver has seen that it is to announce itself.
+    pub(super) fn announced(&self) {
+        let result = self
+            .announce
+            .cmpxchg(announce::WANTED, announce::QUIET, Full);
+        if result.is_ok() {
+            self.config_changed();
+        }
+    }
+
+    /// Whether the driver is to announce itself.
+    pub(super) fn wants_announcement(&self) -> bool {
+        self.announce.load(Relaxed) == announce::WANTED
     }
 
     /// The status in the configuration: `VIRTIO_NET_S_*`.
@@ -110,7 +158,7 @@ impl Shared {
         if self.link_is_up() {
             status |= NetConfig::LINK_UP;
         }
-        if self.announce.load(Relaxed) {
+        if self.wants_announcement() {
             status |= NetConfig::ANNOUNCE;
         }
         status

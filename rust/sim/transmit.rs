@@ -7,6 +7,7 @@
 //! lock, and published at once.
 
 use super::{
+    deliver::Work,
     lookups::{
         Lookups,
         Route, //
@@ -18,6 +19,7 @@ use super::{
         Vq, //
     },
     receive::Receive,
+    steering::Steered,
     worker::{
         After,
         Next,
@@ -27,7 +29,10 @@ use super::{
     },
 };
 use crate::{
-    net::frame::MAX_HEADERS,
+    net::frame::{
+        Headers,
+        MAX_HEADERS, //
+    },
     vdpa::iommu::{
         Area,
         Context, //
@@ -74,6 +79,28 @@ struct Scratch {
     /// The virtio header and the leading bytes of the frame.
     bytes: [u8; MAX_HEADER + MAX_HEADERS],
     built: [u8; MAX_HEADERS],
+    found: Found,
+}
+
+impl Scratch {
+    /// The leading bytes of the frame.
+    #[inline]
+    fn leading(&self) -> &[u8] {
+        let found = self.found.start..self.found.end;
+        self.bytes.get(found).unwrap_or(&[])
+    }
+}
+
+/// What was found of the frame at the front.
+struct Found {
+    /// Where its leading bytes are.
+    start: usize,
+    end: usize,
+    headers: Option<Headers>,
+    /// What its sender left to be done.
+    work: Option<Work>,
+    /// Which queue of its receiver it is for, if it has one.
+    steered: Steered,
 }
 
 /// A transmit queue.
@@ -95,6 +122,13 @@ impl Transmit {
         let scratch = Scratch {
             bytes: [0; MAX_HEADER + MAX_HEADERS],
             built: [0; MAX_HEADERS],
+            found: Found {
+                start: 0,
+                end: 0,
+                headers: None,
+                work: None,
+                steered: Steered::default(),
+            },
         };
         Ok(Self {
             vq: Vq::new(num_max, offered)?,
@@ -253,43 +287,48 @@ impl Batch<'_, '_> {
             shown?;
         }
         let mut next = self.next(ring, mem)?;
-        while let Some(frame) = next {
-            next = match frame.look.route {
-                Route::To(slot) => self.session(ring, mem, slot, frame)?,
+        while let Some(frame) = &next {
+            match frame.route {
+                Route::To(slot) => self.session(ring, mem, slot, &mut next)?,
                 Route::Flood => {
-                    self.flood(ring, mem, frame)?;
-                    self.next(ring, mem)?
+                    self.flood(ring, mem, &mut next)?;
+                    next = self.next(ring, mem)?;
                 }
                 Route::Drop => {
-                    self.sent(ring, mem, frame, None)?;
-                    self.next(ring, mem)?
+                    self.sent(ring, mem, next.take(), None)?;
+                    next = self.next(ring, mem)?;
                 }
-            };
+            }
         }
         Ok(!self.is_over())
     }
 
     /// Takes a frame out of the queue. `bytes` is its length, if that is known.
+    #[inline]
     fn sent<'m, 'a: 'm, Q: Queue<Area = Area>>(
         &mut self,
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
-        frame: Frame<'m, 'a, Q>,
+        frame: Option<Frame<'m, 'a, Q>>,
         bytes: Option<u64>,
     ) -> Result<(), Stop> {
-        let bytes = match (bytes, &frame.look.work) {
+        let Some(Frame { head, .. }) = frame else {
+            return Ok(());
+        };
+        let found = &self.scratch.found;
+        let bytes = match (bytes, &found.work) {
             (Some(bytes), _) => bytes,
             (None, Some(work)) => work.len().into(),
             (None, None) => {
-                let all = ring.reader(mem, &frame.head)?.skip(u64::MAX)?;
-                all.saturating_sub(frame.look.start as u64)
+                let all = ring.reader(mem, &head)?.skip(u64::MAX)?;
+                all.saturating_sub(found.start as u64)
             }
         };
-        ring.complete_fully(mem, frame.head, 0)?;
+        ring.complete_fully(mem, head, 0)?;
         self.frames += 1;
         self.counters.packets += 1;
         self.counters.bytes += bytes;
-        if let Some(work) = &frame.look.work {
+        if let Some(work) = &found.work {
             self.counters.checksums += 1;
             if work.is_segmented() {
                 self.counters.large_packets += 1;

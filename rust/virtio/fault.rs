@@ -203,6 +203,8 @@ pub enum Fault {
     Unmapped(Place),
     /// What is mapped there does not permit the access.
     Permission(Place),
+    /// A command has no byte for the device's answer (5.1.6.5).
+    NoAnswer,
 }
 
 impl fmt::Display for Fault {
@@ -276,6 +278,7 @@ impl fmt::Display for Fault {
             }
             Self::Unmapped(place) => write!(f, "{place}: not mapped"),
             Self::Permission(place) => write!(f, "{place}: not permitted"),
+            Self::NoAnswer => f.write_str("command without a writable byte for the answer"),
         }
     }
 }

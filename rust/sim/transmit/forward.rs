@@ -5,6 +5,7 @@
 use super::{
     super::{
         deliver::Source,
+        lookups::Route,
         memory::DeviceMemory,
         receive::Receive,
         session::{
@@ -24,42 +25,51 @@ use super::{
 };
 use crate::{
     vdpa::iommu::Area,
-    virtio::queue::Queue, //
+    virtio::{
+        chain::{
+            Reader,
+            Walk, //
+        },
+        memory::CopyTo,
+        queue::Queue, //
+    },
 };
 use kernel::sync::Arc;
 
 impl Batch<'_, '_> {
-    /// Delivers frames to one receive queue, beginning with `frame`, for as long as they
-    /// are for that queue. Returns the next frame, if there is one.
+    /// Delivers frames to one receive queue, beginning with `next`, for as long as they are
+    /// for that queue. Leaves in `next` the one that is not, if there is one.
     pub(super) fn session<'m, 'a: 'm, Q: Queue<Area = Area>>(
         &mut self,
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
         slot: usize,
-        mut frame: Frame<'m, 'a, Q>,
-    ) -> Result<Option<Frame<'m, 'a, Q>>, Stop> {
-        let (route, pair) = (frame.look.route, frame.look.steered.pair);
+        next: &mut Option<Frame<'m, 'a, Q>>,
+    ) -> Result<(), Stop> {
+        let pair = self.scratch.found.steered.pair;
         let receiver = match self.lookups.to(slot) {
             Some((port, _)) => port.receivers.get(usize::from(pair)).cloned(),
             None => None,
         };
         let Some(receiver) = receiver else {
-            self.sent(ring, mem, frame, None)?;
-            return self.next(ring, mem);
+            self.sent(ring, mem, next.take(), None)?;
+            *next = self.next(ring, mem)?;
+            return Ok(());
         };
-        self.with(&receiver, |batch, session| loop {
-            let bytes = batch.deliver(session, &mut frame)?;
-            if let Err(error) = batch.sent(ring, mem, frame, bytes) {
-                // Else the frame would come twice.
-                session.undo();
-                return Err(error);
-            }
-            match batch.next(ring, mem)? {
-                Some(next) if next.look.route == route && next.look.steered.pair == pair => {
-                    frame = next
+        self.with(&receiver, |batch, session| {
+            while let Some(frame) = next {
+                if frame.route != Route::To(slot) || batch.scratch.found.steered.pair != pair {
+                    break;
                 }
-                next => return Ok(next),
+                let bytes = batch.deliver(session, &mut frame.rest)?;
+                if let Err(error) = batch.sent(ring, mem, next.take(), bytes) {
+                    // Else the frame would come twice.
+                    session.undo();
+                    return Err(error);
+                }
+                *next = batch.next(ring, mem)?;
             }
+            Ok(())
         })
     }
 
@@ -69,50 +79,60 @@ impl Batch<'_, '_> {
         &mut self,
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
-        mut frame: Frame<'m, 'a, Q>,
+        frame: &mut Option<Frame<'m, 'a, Q>>,
     ) -> Result<(), Stop> {
-        self.lookups
-            .find_targets(&self.env.port, &frame.look.headers);
-        while let Some(port) = self.lookups.target(*self.flooded).cloned() {
+        if let Some(headers) = &self.scratch.found.headers {
+            self.lookups.find_targets(&self.env.port, headers);
+        }
+        while let (Some(port), Some(frame)) =
+            (self.lookups.target(*self.flooded).cloned(), frame.as_mut())
+        {
             if !self.after.has_room() {
                 return Err(Stop::Again);
             }
             let steering = port.steering();
             if steering.wants_headers() {
-                self.look_deeper(&mut frame)?;
+                self.look_deeper(&mut frame.rest)?;
             }
-            let steered = steering.steer(&port, Some(&frame.look.headers));
-            frame.look.steered = steered;
+            let headers = self.scratch.found.headers.as_ref();
+            let steered = steering.steer(&port, headers);
+            self.scratch.found.steered = steered;
             if let Some(receiver) = port.receivers.get(usize::from(steered.pair)) {
-                let mut copy = frame.rest.clone();
-                core::mem::swap(&mut copy, &mut frame.rest);
-                let result = self.with(receiver, |batch, session| {
-                    batch.deliver(session, &mut frame).map(drop)
-                });
-                frame.rest = copy;
-                result?;
+                // The others want to read it, too.
+                let mut rest = frame.rest.clone();
+                self.with(receiver, |batch, session| {
+                    batch.deliver(session, &mut rest).map(drop)
+                })?;
             }
             self.frames += 1;
             *self.flooded = port.name.number.saturating_add(1);
         }
-        self.sent(ring, mem, frame, None)
+        self.sent(ring, mem, frame.take(), None)
     }
 
     /// Delivers a frame to the receive queue of a session. Returns its length, if that is
     /// known then.
     #[inline]
-    fn deliver<'m, 'a: 'm, Q: Queue<Area = Area>>(
+    fn deliver<'m, W>(
         &mut self,
         session: &mut Session<'_, '_>,
-        frame: &mut Frame<'m, 'a, Q>,
-    ) -> Result<Option<u64>, Stop> {
-        let Scratch { bytes, built } = &mut *self.scratch;
+        rest: &mut Reader<'m, W>,
+    ) -> Result<Option<u64>, Stop>
+    where
+        W: Walk<'m>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
+    {
+        let Scratch {
+            bytes,
+            built,
+            found,
+        } = &mut *self.scratch;
         let source = Source {
-            leading: bytes.get(frame.look.start..frame.look.end).unwrap_or(&[]),
-            rest: &mut frame.rest,
-            headers: Some(&frame.look.headers),
-            work: frame.look.work.as_ref(),
-            hash: frame.look.steered.hash,
+            leading: bytes.get(found.start..found.end).unwrap_or(&[]),
+            rest,
+            headers: found.headers.as_ref(),
+            work: found.work.as_ref(),
+            hash: found.steered.hash,
         };
         match session.deliver(source, built) {
             Ok(bytes) => Ok(bytes),

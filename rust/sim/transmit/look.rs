@@ -10,6 +10,7 @@ use super::{
         steering::Steered, //
     },
     Batch,
+    Scratch,
     Stop, //
 };
 use crate::{
@@ -38,23 +39,13 @@ use crate::{
     },
 };
 
-/// A frame at the front of the transmit queue.
+/// A frame at the front of the transmit queue. What was found of it is in the scratch
+/// buffer, because it is too much to be moved about.
 pub(super) struct Frame<'m, 'a: 'm, Q: Queue<Area = Area> + 'm> {
     pub(super) head: Q::Head,
     /// What follows the leading bytes.
     pub(super) rest: Reader<'m, Q::Walk<'m, DeviceMemory<'a>>>,
-    pub(super) look: Look,
-}
-
-/// What was found at the start of a frame.
-pub(super) struct Look {
-    /// Where its leading bytes are in the scratch buffer.
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) headers: Headers,
-    pub(super) work: Option<Work>,
     pub(super) route: Route,
-    pub(super) steered: Steered,
 }
 
 /// Why a frame goes nowhere.
@@ -83,11 +74,11 @@ impl Batch<'_, '_> {
             };
             let mut reader = ring.reader(mem, &head)?;
             match self.look(&mut reader)? {
-                Ok(look) => {
+                Ok(route) => {
                     return Ok(Some(Frame {
                         head,
                         rest: reader,
-                        look,
+                        route,
                     }))
                 }
                 Err(reason) => {
@@ -104,132 +95,125 @@ impl Batch<'_, '_> {
         Ok(None)
     }
 
-    /// Looks at the start of a frame.
+    /// Looks at the start of a frame. Returns where it goes.
     #[inline]
-    fn look<'m, W>(&mut self, reader: &mut Reader<'m, W>) -> Result<Result<Look, Reason>, Stop>
+    fn look<'m, W>(&mut self, reader: &mut Reader<'m, W>) -> Result<Result<Route, Reason>, Stop>
     where
         W: Walk<'m>,
     {
         let start = NetHeader::len_with(self.features);
-        let mut end = start + usize::from(ETHERNET_LEN);
-        if self.fill(reader, 0, end)? < end {
+        let end = start + usize::from(ETHERNET_LEN);
+        self.scratch.found.start = start;
+        self.scratch.found.end = 0;
+        self.fill(reader, end)?;
+        if self.scratch.found.end < end {
             return Ok(Err(Reason::Runt));
         }
-        let header = self
-            .scratch
-            .bytes
-            .first_chunk()
-            .copied()
-            .unwrap_or_default();
-        let header = NetHeader::from_bytes(header);
         let port = &self.env.port;
         if !port.is_up() {
             return Ok(Err(Reason::LinkDown));
         }
+        let header = self.scratch.bytes.first_chunk();
+        let header = NetHeader::from_bytes(header.copied().unwrap_or_default());
         let plain =
             header.flags & NetHeader::NEEDS_CSUM == 0 && header.gso_type == NetHeader::GSO_NONE;
-        let offload = if plain {
-            Offload::NONE
-        } else {
-            match Offload::from_header(&header, self.features) {
-                Ok(offload) => offload,
-                Err(_) => return Ok(Err(Reason::Malformed)),
-            }
-        };
         let learns = port.learns();
-        let mut parsed = false;
-        let mut headers = Headers::parse(self.leading(start, end));
-        let tagged =
-            headers.is_some_and(|headers| matches!(headers.ethertype, ETH_P_8021Q | ETH_P_8021AD));
-        if learns || tagged || !offload.is_none() {
-            end = self.fill(reader, end, start + MAX_HEADERS)?;
-            headers = Headers::parse(self.leading(start, end));
-            parsed = true;
+        self.scratch.found.work = None;
+        self.parse();
+        if !plain || learns || self.is_tagged() {
+            self.look_deeper(reader)?;
         }
-        let Some(mut headers) = headers else {
+        if !plain {
+            let rest = reader.clone().skip(u64::MAX)?;
+            if !self.check(&header, rest) {
+                return Ok(Err(Reason::Malformed));
+            }
+        }
+        let Some(headers) = &self.scratch.found.headers else {
             return Ok(Err(Reason::Runt));
         };
-        let work = if offload.is_none() {
-            None
-        } else {
-            let rest = reader.clone().skip(u64::MAX)?;
-            let len = u32::try_from((end - start) as u64 + rest).unwrap_or(u32::MAX);
-            let leading = self.leading(start, end);
-            match Work::new(offload, Some(&headers), leading, len) {
-                Some(work) => Some(work),
-                None => return Ok(Err(Reason::Malformed)),
-            }
-        };
         if learns {
-            port.learn(flow::symmetric(&headers), self.env.pair);
+            port.learn(flow::symmetric(headers), self.env.pair);
         }
-        let route = match self.lookups.route(port, &headers, self.second) {
+        let route = match self.lookups.route(port, headers, self.second) {
             // What was begun is ended in the same way.
             Route::To(_) if *self.flooded != 0 => Route::Flood,
             route => route,
         };
-        let mut steered = Steered::default();
         if let Route::To(slot) = route {
-            let wants = self
-                .lookups
-                .to(slot)
-                .is_some_and(|(_, steering)| steering.wants_headers());
-            if wants {
-                if !parsed {
-                    end = self.fill(reader, end, start + MAX_HEADERS)?;
-                    headers = Headers::parse(self.leading(start, end)).unwrap_or(headers);
-                }
-                if let Some((port, steering)) = self.lookups.to(slot) {
-                    steered = steering.steer(port, Some(&headers));
-                }
-            }
+            self.steer(reader, slot)?;
         }
-        Ok(Ok(Look {
-            start,
-            end,
-            headers,
-            work,
-            route,
-            steered,
-        }))
+        Ok(Ok(route))
     }
 
-    /// Reads bytes `from` to `to` of the scratch buffer, or as many as there are. Returns
-    /// where they end.
+    /// Checks the virtio header of a frame, of which `rest` bytes were not looked at, and
+    /// notes what is to be done. Returns whether it can be.
+    #[cold]
+    fn check(&mut self, header: &NetHeader, rest: u64) -> bool {
+        let Ok(offload) = Offload::from_header(header, self.features) else {
+            return false;
+        };
+        let leading = self.scratch.leading();
+        let len = u32::try_from(leading.len() as u64 + rest).unwrap_or(u32::MAX);
+        let headers = self.scratch.found.headers.as_ref();
+        let work = Work::new(offload, headers, leading, len);
+        self.scratch.found.work = work;
+        work.is_some()
+    }
+
+    /// Finds the receive queue of a frame for the port in `slot`.
     #[inline]
-    fn fill<'m, W>(
-        &mut self,
-        reader: &mut Reader<'m, W>,
-        from: usize,
-        to: usize,
-    ) -> Result<usize, QueueError>
+    fn steer<'m, W>(&mut self, reader: &mut Reader<'m, W>, slot: usize) -> Result<(), QueueError>
     where
         W: Walk<'m>,
     {
-        match self.scratch.bytes.get_mut(from..to) {
-            Some(room) => Ok(from + reader.read(room)?),
-            None => Ok(from),
+        let wants = match self.lookups.to(slot) {
+            Some((_, steering)) => steering.wants_headers(),
+            None => false,
+        };
+        self.scratch.found.steered = Steered::default();
+        if wants {
+            self.look_deeper(reader)?;
+            if let Some((port, steering)) = self.lookups.to(slot) {
+                let headers = self.scratch.found.headers.as_ref();
+                self.scratch.found.steered = steering.steer(port, headers);
+            }
         }
+        Ok(())
     }
 
-    /// The bytes that were looked at.
-    #[inline]
-    fn leading(&self, start: usize, end: usize) -> &[u8] {
-        self.scratch.bytes.get(start..end).unwrap_or(&[])
+    /// Whether the frame has a VLAN tag.
+    fn is_tagged(&self) -> bool {
+        let ethertype = self.scratch.found.headers.as_ref();
+        ethertype.is_some_and(|headers| matches!(headers.ethertype, ETH_P_8021Q | ETH_P_8021AD))
     }
 
-    /// Parses the headers of a frame that was looked at as an Ethernet frame only.
-    pub(super) fn look_deeper<'m, 'a: 'm, Q: Queue<Area = Area>>(
+    fn parse(&mut self) {
+        self.scratch.found.headers = Headers::parse(self.scratch.leading());
+    }
+
+    /// Reads on, and looks for all headers, if that was not done yet.
+    pub(super) fn look_deeper<'m, W: Walk<'m>>(
         &mut self,
-        frame: &mut Frame<'m, 'a, Q>,
-    ) -> Result<(), Stop> {
-        frame.look.end = self.fill(
-            &mut frame.rest,
-            frame.look.end,
-            frame.look.start + MAX_HEADERS,
-        )?;
-        if let Some(headers) = Headers::parse(self.leading(frame.look.start, frame.look.end)) {
-            frame.look.headers = headers;
+        reader: &mut Reader<'m, W>,
+    ) -> Result<(), QueueError> {
+        let found = &self.scratch.found;
+        if found.end == found.start + usize::from(ETHERNET_LEN) {
+            self.fill(reader, found.start + MAX_HEADERS)?;
+            self.parse();
+        }
+        Ok(())
+    }
+
+    /// Reads into the scratch buffer up to its byte `to`, or as much as there is.
+    #[inline]
+    fn fill<'m, W>(&mut self, reader: &mut Reader<'m, W>, to: usize) -> Result<(), QueueError>
+    where
+        W: Walk<'m>,
+    {
+        let Scratch { bytes, found, .. } = &mut *self.scratch;
+        if let Some(room) = bytes.get_mut(found.end..to) {
+            found.end += reader.read(room)?;
         }
         Ok(())
     }

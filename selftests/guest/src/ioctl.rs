@@ -15,6 +15,8 @@ pub struct VringState {
 
 const VHOST_VIRTIO: u8 = 0xaf;
 
+// The crate knows only 16 bits of base.
+ioctl_write_ptr!(vhost_set_vring_base, VHOST_VIRTIO, 0x12, VringState);
 // The crate sends VHOST_VDPA_GET_VRING_GROUP for it.
 ioctl_write_ptr!(vdpa_set_group_asid, VHOST_VIRTIO, 0x7c, VringState);
 ioctl_none!(vdpa_resume, VHOST_VIRTIO, 0x7e);
@@ -28,6 +30,13 @@ pub fn set_group_asid(fd: &impl AsRawFd, group: u32, asid: u32) -> Result<(), Er
     };
     // SAFETY: The argument is valid for the call.
     unsafe { vdpa_set_group_asid(fd.as_raw_fd(), &state) }.map(drop)
+}
+
+/// Tells the device where a virtqueue goes on.
+pub fn set_vring_base(fd: &impl AsRawFd, index: u32, base: u32) -> Result<(), Errno> {
+    let state = VringState { index, num: base };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vhost_set_vring_base(fd.as_raw_fd(), &state) }.map(drop)
 }
 
 /// Lets a suspended device go on.

@@ -13,25 +13,37 @@
 //! | [`netlink`], [`tool`] | talking to the vDPA bus: directly, and by the `vdpa` tool |
 //! | [`device`] | a vDPA device, and which bus driver has it |
 //! | [`netdev`], [`packet`] | the network interface that virtio_vdpa makes, and its frames |
+//! | [`netns`], [`wire`] | two hosts in namespaces, with two devices of a switch between them |
+//! | [`stream`], [`iperf`], [`pcap`], [`toeplitz`] | what they send, and what is seen of it |
+//! | [`bpf`], [`xsk`] | XDP programs and the sockets behind them |
 //! | [`arena`], [`ioctl`], [`vhost`] | a driver of `/dev/vhost-vdpa-*` |
-//! | [`frame`], [`meter`] | what is in a frame; how long they took |
+//! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
 //! | [`harness`] | runs tests, each in a process of its own |
 //! | [`tests`] | the tests |
 
 pub mod arena;
+pub mod bpf;
 pub mod device;
 pub mod frame;
 pub mod harness;
+pub mod inet;
 pub mod ioctl;
+pub mod iperf;
 pub mod kmsg;
 pub mod meter;
 pub mod module;
 pub mod netdev;
 pub mod netlink;
+pub mod netns;
 #[macro_use]
 pub mod outcome;
 pub mod packet;
+pub mod pcap;
+pub mod stream;
 pub mod sys;
 pub mod tests;
+pub mod toeplitz;
 pub mod tool;
 pub mod vhost;
+pub mod wire;
+pub mod xsk;

@@ -3,18 +3,32 @@
 //! The tests, one module for each subject.
 
 mod bad_input;
+mod capture;
+mod control_queue;
+mod debugfs;
+mod delivery;
+mod ethtool;
 mod filter;
+mod headers;
 mod hostile;
 mod leaks;
 mod lifetime;
+mod link;
+mod link_filter;
+mod matrix;
 mod memory;
+mod mergeable;
+mod multiqueue;
 mod negotiation;
 mod parameters;
 mod rings;
 mod shape;
+mod steering;
+mod switch_raw;
 mod tool;
 mod traffic;
 mod virtio;
+mod xdp;
 
 use crate::{
     device,
@@ -35,14 +49,49 @@ pub fn all() -> Vec<Test> {
         virtio::TESTS,
         filter::TESTS,
         rings::TESTS,
+        rings::STATE,
+        rings::NOTIFICATIONS,
+        rings::IN_ORDER,
+        control_queue::TESTS,
+        control_queue::CHAINS,
+        control_queue::FILTERS,
+        control_queue::OFFLOADS,
+        control_queue::HASHING,
+        control_queue::COALESCING,
+        control_queue::STATISTICS,
+        control_queue::ANNOUNCE,
+        multiqueue::TESTS,
+        multiqueue::RINGS,
+        headers::CHECKSUMS,
+        headers::TESTS,
+        headers::LIES,
+        mergeable::TESTS,
+        switch_raw::TESTS,
+        switch_raw::PORTS,
+        switch_raw::TROUBLE,
+        debugfs::TESTS,
+        debugfs::TABLES,
+        debugfs::LIFETIMES,
         memory::TESTS,
         memory::VA_TESTS,
-        hostile::TESTS,
+        hostile::CHAINS,
+        hostile::TABLES,
+        hostile::BUFFERS,
+        hostile::PACKED,
+        hostile::CONTROL,
         hostile::ODD,
+        hostile::RUNTS,
         hostile::RACES,
         lifetime::TESTS,
         leaks::TESTS,
         traffic::TESTS,
+        capture::TESTS,
+        link::TESTS,
+        link_filter::TESTS,
+        ethtool::TESTS,
+        steering::TESTS,
+        xdp::TESTS,
+        matrix::TESTS,
     ];
     subjects.concat()
 }

@@ -3,12 +3,26 @@
 //! A driver of `/dev/vhost-vdpa-*`.
 //!
 //! [`Client`] does what concerns the whole device: negotiation, memory, configuration.
-//! [`Net`] is a network driver on top of it: queues in an [`arena`](crate::arena), frames
-//! that loop.
+//! [`Net`] is a network driver on top of it: queues of either format in an
+//! [`arena`](crate::arena), frames, commands. What it wants is its [`Plan`]; what the
+//! device is to offer, a [`NewDevice`].
 
+pub mod control;
+mod device;
+mod frames;
 mod net;
+mod plan;
+mod queue;
+mod ring;
 
-pub use net::{LoopPlan, Net, Plan, Queue, IOVA, RX, TX};
+pub use device::{supported, NewDevice, BASIC, SWITCH};
+pub use frames::{LoopPlan, Received};
+pub use net::{Net, IOVA, RX, TX};
+pub use plan::Plan;
+pub use queue::Queue;
+pub use ring::{Format, Ring};
+
+use frames::PATIENCE;
 
 use crate::{
     arena::View,
@@ -17,7 +31,12 @@ use crate::{
     sys::wait_for,
 };
 use nix::errno::Errno;
-use rvdpa_virtio::{features::Features, layout::QueueLayout, net::NetConfig, status::Status};
+use rvdpa_virtio::{
+    features::Features,
+    layout::QueueLayout,
+    net::{MacAddress, NetConfig},
+    status::Status,
+};
 use std::{
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
@@ -106,6 +125,26 @@ impl Client {
         self.features
     }
 
+    /// The format of the rings.
+    pub fn format(&self) -> Format {
+        Format::of(self.features)
+    }
+
+    /// Where the control queue is, if there is one (5.1.2).
+    pub fn control_index(&self) -> Outcome<Option<usize>> {
+        if !self.features.contains(Features::NET_CTRL_VQ) {
+            return Ok(None);
+        }
+        if !self
+            .features
+            .intersects(Features::NET_MQ | Features::NET_RSS)
+        {
+            return Ok(Some(2));
+        }
+        let pairs = self.config()?.max_virtqueue_pairs();
+        Ok(Some(2 * usize::from(pairs)))
+    }
+
     pub fn status(&self) -> Outcome<Status> {
         self.kernel.get_status().map(Status).when("GET_STATUS")
     }
@@ -154,13 +193,18 @@ impl Client {
     pub fn config(&self) -> Outcome<NetConfig> {
         let mut bytes = [0; NetConfig::LEN];
         self.kernel.get_config(0, &mut bytes).when("GET_CONFIG")?;
+        let [m0, m1, m2, m3, m4, m5, s0, s1, p0, p1, t0, t1, v0, v1, v2, v3, duplex, key, i0, i1, h0, h1, h2, h3] =
+            bytes;
         let mut config = NetConfig::new();
-        config.set_mac(rvdpa_virtio::net::MacAddress([
-            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5],
-        ]));
-        config.set_status(u16::from_le_bytes([bytes[6], bytes[7]]));
-        config.set_max_virtqueue_pairs(u16::from_le_bytes([bytes[8], bytes[9]]));
-        config.set_mtu(u16::from_le_bytes([bytes[10], bytes[11]]));
+        config.set_mac(MacAddress([m0, m1, m2, m3, m4, m5]));
+        config.set_status(u16::from_le_bytes([s0, s1]));
+        config.set_max_virtqueue_pairs(u16::from_le_bytes([p0, p1]));
+        config.set_mtu(u16::from_le_bytes([t0, t1]));
+        config.set_speed(u32::from_le_bytes([v0, v1, v2, v3]));
+        config.set_duplex(duplex);
+        config.set_rss_max_key_size(key);
+        config.set_rss_max_indirection_table_length(u16::from_le_bytes([i0, i1]));
+        config.set_supported_hash_types(u32::from_le_bytes([h0, h1, h2, h3]));
         Ok(config)
     }
 
@@ -190,14 +234,24 @@ impl Client {
     }
 
     /// Tells the device where a virtqueue is.
-    pub fn set_queue(&self, index: usize, layout: &QueueLayout, base: u16) -> Outcome {
+    pub fn set_queue(&self, index: usize, layout: &QueueLayout, base: u32) -> Outcome {
         self.kernel
             .set_vring_num(index, layout.size)
             .when(format_args!("SET_VRING_NUM {}", layout.size))?;
         self.set_addresses(index, layout)?;
-        self.kernel
-            .set_vring_base(index, base)
-            .when("SET_VRING_BASE")
+        self.set_base(index, base)
+    }
+
+    /// Tells the device where a virtqueue goes on: the available index; if it is packed, two
+    /// slots' bits, of the used one above that of the available one.
+    pub fn set_base(&self, index: usize, base: u32) -> Outcome {
+        ioctl::set_vring_base(self, index as u32, base)
+            .when(format_args!("SET_VRING_BASE {base:#x}"))
+    }
+
+    /// Where a virtqueue stands, as in [`set_base`](Self::set_base).
+    pub fn base(&self, index: usize) -> Outcome<u32> {
+        self.kernel.get_vring_base(index).when("GET_VRING_BASE")
     }
 
     /// Tells the device the addresses of a virtqueue.
@@ -221,6 +275,11 @@ impl Client {
         self.kernel
             .set_vring_enable(index, enabled)
             .when("SET_VRING_ENABLE")
+    }
+
+    /// Suspends the device.
+    pub fn suspend(&self) -> Outcome {
+        self.kernel.suspend().when("SUSPEND")
     }
 
     /// Waits until the device says that it needs a reset.

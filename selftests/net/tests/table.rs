@@ -314,6 +314,11 @@ proptest! {
             prop_assert_eq!(&known, &model);
             prop_assert_eq!(table.len(), model.len());
             prop_assert!(table.len() <= table.capacity());
+            prop_assert_eq!(table.buckets(), buckets);
+            let pieces: Vec<Vec<_>> = (0..buckets).map(|at| table.bucket(at).collect()).collect();
+            prop_assert!(pieces.iter().all(|piece| piece.len() <= BUCKET_LEN));
+            prop_assert_eq!(pieces.concat(), table.iter().collect::<Vec<_>>());
+            prop_assert_eq!(table.bucket(buckets).count(), 0);
             for number in 0..40 {
                 let it = station(number);
                 let found = table.lookup(it).map(|e| (e.port, e.seen));

@@ -260,8 +260,8 @@ fn max_vqp(context: &mut Context) -> Outcome {
         |pairs: u16| named(b"pairs").put(attribute::NET_CFG_MAX_VQP, &pairs.to_ne_bytes());
     let wanted = answered(Errno::EINVAL, "At least one pair of VQs is required");
     refused(context, attributes(0), &wanted)?;
-    for pairs in [2, 3, 32768, 65535] {
-        let words = format!("max_vqp {pairs} is out of range; give one from 1 to 1");
+    for pairs in [65, 66, 32768, 65535] {
+        let words = format!("max_vqp {pairs} is out of range; give one from 1 to 64");
         let wanted = ["rvdpasim_net:", "'pairs'", &words];
         refused(context, attributes(pairs), &logged(&wanted)).when(&words)?;
     }
@@ -270,22 +270,23 @@ fn max_vqp(context: &mut Context) -> Outcome {
 
 fn features(context: &mut Context) -> Outcome {
     let base = Features::VERSION_1 | Features::ACCESS_PLATFORM;
+    let control = base | Features::NET_CTRL_VQ;
     for (bits, words) in [
         (
-            base | Features::NET_MQ,
-            "device_features has VIRTIO_NET_F_MQ, which is not supported; leave it out",
+            base | Features::NET_GUEST_UFO,
+            "device_features has VIRTIO_NET_F_GUEST_UFO, which is not supported; leave it out",
         ),
         (
-            base | Features::IN_ORDER,
-            "VIRTIO_F_IN_ORDER, which is not supported",
+            base | Features::RING_RESET,
+            "VIRTIO_F_RING_RESET, which is not supported",
         ),
         (
             base | Features(1 << 45),
             "which is not supported; leave it out",
         ),
         (
-            base | Features(1 << 63),
-            "VIRTIO_NET_F_SPEED_DUPLEX, which is not supported",
+            base | Features::NET_RSC_EXT,
+            "VIRTIO_NET_F_RSC_EXT, which is not supported",
         ),
         (Features(u64::MAX), "leave it out"),
         (
@@ -297,6 +298,26 @@ fn features(context: &mut Context) -> Outcome {
         (
             base | Features::NET_CTRL_MAC_ADDR,
             "VIRTIO_NET_F_CTRL_MAC_ADDR without VIRTIO_NET_F_CTRL_VQ; add that, or leave it out",
+        ),
+        (
+            base | Features::NET_MQ,
+            "VIRTIO_NET_F_MQ without VIRTIO_NET_F_CTRL_VQ; add that, or leave it out",
+        ),
+        (
+            control | Features::NET_GUEST_TSO4,
+            "VIRTIO_NET_F_GUEST_TSO4 without VIRTIO_NET_F_GUEST_CSUM",
+        ),
+        (
+            control | Features::NET_HOST_USO,
+            "VIRTIO_NET_F_HOST_USO without VIRTIO_NET_F_CSUM",
+        ),
+        (
+            control | Features::NET_CSUM | Features::NET_HOST_ECN,
+            "VIRTIO_NET_F_HOST_ECN without VIRTIO_NET_F_HOST_TSO4|VIRTIO_NET_F_HOST_TSO6",
+        ),
+        (
+            base | Features::NET_DEVICE_STATS,
+            "VIRTIO_NET_F_DEVICE_STATS without VIRTIO_NET_F_CTRL_VQ",
         ),
     ] {
         let attributes = named(b"bits").put(attribute::FEATURES, &bits.0.to_ne_bytes());
@@ -389,9 +410,9 @@ fn tool_says_why(context: &mut Context) -> Outcome {
             "",
         ),
         (
-            format!("dev add name v mgmtdev {MGMTDEV} max_vqp 9"),
+            format!("dev add name v mgmtdev {MGMTDEV} max_vqp 65"),
             "Invalid argument",
-            "'v': max_vqp 9 is out of range",
+            "'v': max_vqp 65 is out of range",
         ),
         (
             format!("dev add name a/b mgmtdev {MGMTDEV}"),

@@ -6,20 +6,32 @@
 //! line in the log that names device, queue, fault and descriptor. A reset mends it.
 
 mod attacks;
+mod buffers;
+mod chains;
+mod control;
 mod odd;
+mod packed;
 mod races;
+mod runts;
+mod tables;
 
-pub use attacks::TESTS;
+pub use buffers::TESTS as BUFFERS;
+pub use chains::TESTS as CHAINS;
+pub use control::TESTS as CONTROL;
 pub use odd::TESTS as ODD;
+pub use packed::TESTS as PACKED;
 pub use races::TESTS as RACES;
+pub use runts::TESTS as RUNTS;
+pub use tables::TESTS as TABLES;
 
 use crate::{
-    check, check_eq,
+    check,
     harness::Context,
     outcome::{Outcome, While},
     sys::wait_for,
-    vhost::{wait_event, Net, RX},
+    vhost::{wait_event, Net},
 };
+use rvdpa_virtio::mock::DriverMemory;
 use std::time::Duration;
 
 /// A fault that is expected.
@@ -49,7 +61,12 @@ pub fn expect_fault(context: &mut Context, net: &Net, device: &str, fault: &Faul
     net.client.wait_for_needs_reset()?;
     let come = wait_event(&net.config_call, Duration::from_secs(2))?;
     check!(come, "no config interrupt");
-    let role = ["receive", "transmit", "control"][fault.queue];
+    let control = net.control.as_ref().map(|queue| queue.index);
+    let role = match fault.queue {
+        queue if Some(queue) == control => "control",
+        queue if queue % 2 == 0 => "receive",
+        _ => "transmit",
+    };
     let queue = format!(
         "{device}: virtqueue {} ({role}) stopped until reset:",
         fault.queue
@@ -63,23 +80,29 @@ pub fn expect_fault(context: &mut Context, net: &Net, device: &str, fault: &Faul
 }
 
 /// Whether a virtqueue does nothing any more, whatever it is told.
-fn is_stopped(net: &Net, queue: usize) -> Outcome {
-    let queue = if queue == RX { &net.rx } else { &net.tx };
-    let before = queue.driver.read_used_index();
+fn is_stopped(net: &Net, index: usize) -> Outcome {
+    let control = net.control.as_ref().filter(|queue| queue.index == index);
+    let queue = control.unwrap_or(if index % 2 == 0 { &net.rx } else { &net.tx });
+    let memory = queue.driver.memory();
+    let look = || {
+        let mut all = vec![0; memory.len()];
+        memory.read(memory.iova(), &mut all);
+        all
+    };
+    let before = look();
     queue.kick()?;
     std::thread::sleep(Duration::from_millis(2));
-    check_eq!(
-        queue.driver.read_used_index(),
-        before,
-        "used index of a broken virtqueue"
+    check!(
+        before == look(),
+        "a broken virtqueue has changed the driver's memory"
     );
     Ok(())
 }
 
 /// Waits until the transmit queue has used so many chains.
-fn wait_used(net: &Net, count: u16) -> Outcome {
+fn wait_used(net: &mut Net, count: usize) -> Outcome {
     wait_for("chains are used", Duration::from_secs(2), || {
-        Ok((net.tx.driver.read_used_index() == count).then_some(()))
+        Ok((net.tx.used() == count).then_some(()))
     })
     .when(format_args!("{count} chains"))
 }

@@ -7,10 +7,11 @@ use crate::{
     device::Device,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    vhost::{refused, wait_event, Client, Net, Plan},
+    tests::rings::ring_device,
+    vhost::{refused, wait_event, Client, Format, LoopPlan, Net, Plan, BASIC},
 };
 use nix::errno::Errno;
-use rvdpa_virtio::{features::Features, status::Status};
+use rvdpa_virtio::{features::Features, net::control::mac, status::Status};
 use std::time::Duration;
 use vhost::{vdpa::VhostVdpa, VhostBackend};
 
@@ -56,7 +57,7 @@ fn features_refused(context: &mut Context) -> Outcome {
             "the driver does not accept VIRTIO_F_ACCESS_PLATFORM",
         ),
         (
-            offered.without(Features::NET_CTRL_VQ),
+            BASIC.without(Features::NET_CTRL_VQ),
             "the driver wants VIRTIO_NET_F_CTRL_MAC_ADDR without VIRTIO_NET_F_CTRL_VQ",
         ),
     ] {
@@ -149,24 +150,37 @@ fn needs_reset(_: &mut Context) -> Outcome {
 }
 
 fn reset(_: &mut Context) -> Outcome {
-    let (device, path) = Device::for_vhost("neg")?;
-    let mut net = Net::new(&path, Plan::default())?;
-    let provisioned = net.mac;
-    let other = [2, 0, 0, 0, 0, 99];
-    check_eq!(net.command(1, 1, &other)?, 0, "answer to a new MAC address");
-    check_eq!(net.client.config()?.mac().0, other, "MAC address");
-    net.client.reset()?;
-    check_eq!(
-        net.client.config()?.mac().0,
-        provisioned,
-        "MAC address after a reset"
-    );
-    for index in 0..3 {
-        let base = net.client.kernel().get_vring_base(index)?;
-        check_eq!(base, 0, "index of virtqueue {index} after a reset");
+    for format in Format::ALL {
+        let (device, path) = ring_device("neg", format)?;
+        let mut net = Net::new(&path, Plan::default())?;
+        let provisioned = net.mac;
+        net.loop_frames(LoopPlan {
+            count: 10,
+            size: 100,
+            in_flight: 2,
+        })?;
+        let other = [2, 0, 0, 0, 0, 99];
+        net.do_command(mac::CLASS, mac::ADDR_SET, &other)?;
+        check_eq!(net.client.config()?.mac().0, other, "MAC address");
+        net.client.reset()?;
+        check_eq!(
+            net.client.config()?.mac().0,
+            provisioned,
+            "MAC address after a reset"
+        );
+        net.client.negotiate(net.plan.features)?;
+        for index in 0..3 {
+            check_eq!(
+                net.client.base(index)?,
+                format.base(format.start()),
+                "base of {} virtqueue {index} after a reset",
+                format.name()
+            );
+        }
+        drop(net);
+        device.delete()?;
     }
-    drop(net);
-    device.delete()
+    Ok(())
 }
 
 fn config_interrupt(_: &mut Context) -> Outcome {

@@ -8,8 +8,9 @@ use crate::{
     device::{Device, Driver, MAC},
     harness::{Context, Test},
     ioctl::{self, backend},
+    netlink::MGMTDEV,
     outcome::{Outcome, While},
-    vhost::{refused, Client},
+    vhost::{refused, supported, Client, NewDevice, BASIC, SWITCH},
 };
 use nix::errno::Errno;
 use rvdpa_virtio::{features::Features, net::NetConfig};
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = &[
     Test::new("shape.config_space", config),
     Test::new("shape.config_is_read_only", read_only),
     Test::new("shape.features", features),
+    Test::new("shape.features_on_request", on_request),
     Test::new("shape.queue_sizes", sizes),
     Test::new("shape.largest_queue_size", large).with("vq_num_max=32768"),
     Test::new("shape.smallest_queue_size", small).with("vq_num_max=2"),
@@ -92,6 +94,11 @@ fn config(_: &mut Context) -> Outcome {
     wanted.set_status(NetConfig::LINK_UP);
     wanted.set_max_virtqueue_pairs(1);
     wanted.set_mtu(1500);
+    wanted.set_speed(10_000);
+    wanted.set_duplex(NetConfig::DUPLEX_FULL);
+    wanted.set_rss_max_key_size(40);
+    wanted.set_rss_max_indirection_table_length(128);
+    wanted.set_supported_hash_types(0x3f);
     check_eq!(&all, wanted.as_bytes(), "configuration");
     // Any part of it, and nothing beyond.
     for from in 0..NetConfig::LEN {
@@ -122,20 +129,104 @@ fn read_only(_: &mut Context) -> Outcome {
     done(device, client)
 }
 
+/// What every device offers.
+const USUAL: &[Features] = &[
+    BASIC,
+    Features::NET_CSUM,
+    Features::NET_GUEST_CSUM,
+    Features::NET_CTRL_GUEST_OFFLOADS,
+    Features::NET_GUEST_TSO4,
+    Features::NET_GUEST_TSO6,
+    Features::NET_GUEST_ECN,
+    Features::NET_HOST_TSO4,
+    Features::NET_HOST_TSO6,
+    Features::NET_HOST_ECN,
+    Features::NET_MRG_RXBUF,
+    Features::NET_CTRL_RX,
+    Features::NET_CTRL_VLAN,
+    Features::NET_CTRL_RX_EXTRA,
+    Features::NET_GUEST_ANNOUNCE,
+    Features::NET_VQ_NOTF_COAL,
+    Features::NET_NOTF_COAL,
+    Features::NET_GUEST_USO4,
+    Features::NET_GUEST_USO6,
+    Features::NET_HOST_USO,
+    Features::NET_GUEST_HDRLEN,
+    Features::NET_SPEED_DUPLEX,
+];
+
+/// What a device offers that was asked for it.
+const ON_REQUEST: &[Features] = &[
+    Features::RING_PACKED,
+    Features::IN_ORDER,
+    Features::NOTIFICATION_DATA,
+    Features::NET_HASH_REPORT,
+    Features::NET_DEVICE_STATS,
+];
+
+fn all(features: &[Features]) -> Features {
+    features.iter().fold(Features::NONE, |all, bit| all | *bit)
+}
+
 fn features(_: &mut Context) -> Outcome {
-    let (device, client) = plain()?;
-    let wanted = Features::VERSION_1
-        | Features::ACCESS_PLATFORM
-        | Features::ORDER_PLATFORM
-        | Features::INDIRECT_DESC
-        | Features::EVENT_IDX
-        | Features::NET_MAC
-        | Features::NET_MTU
-        | Features::NET_STATUS
-        | Features::NET_CTRL_VQ
-        | Features::NET_CTRL_MAC_ADDR;
-    check_eq!(client.kernel().get_features()?, wanted.0, "features");
-    done(device, client)
+    let several = Features::NET_MQ | Features::NET_RSS;
+    for mgmtdev in [MGMTDEV, SWITCH] {
+        for (pairs, wanted) in [
+            (None, all(USUAL)),
+            (Some(1), all(USUAL)),
+            (Some(2), all(USUAL) | several),
+            (Some(64), all(USUAL) | several),
+        ] {
+            let new = NewDevice {
+                mgmtdev,
+                max_vqp: pairs,
+                ..NewDevice::named("shape")
+            };
+            let (device, path) = new.make()?;
+            let client = Client::open(&path)?;
+            let offered = Features(client.kernel().get_features()?);
+            check_eq!(
+                offered,
+                wanted,
+                "features at {mgmtdev} with max_vqp {pairs:?}, more: {}, fewer: {}",
+                offered.without(wanted),
+                wanted.without(offered)
+            );
+            done(device, client)?;
+        }
+    }
+    Ok(())
+}
+
+/// A device offers exactly what it was asked for.
+fn on_request(_: &mut Context) -> Outcome {
+    let least = Features::VERSION_1 | Features::ACCESS_PLATFORM;
+    let every = all(USUAL) | all(ON_REQUEST) | Features::NET_MQ | Features::NET_RSS;
+    for mgmtdev in [MGMTDEV, SWITCH] {
+        let lacking = every.without(supported(mgmtdev)?);
+        check!(lacking.is_empty(), "{mgmtdev} does not support {lacking}");
+    }
+    let singles = every.without(least).bits().map(|bit| {
+        // With what it needs.
+        let mut features = least | bit;
+        while let Some((_, needs)) = features.missing_dependency() {
+            features = features | needs.bits().next().unwrap_or(needs);
+        }
+        features
+    });
+    for features in [least, every].into_iter().chain(singles) {
+        let new = NewDevice::named("shape").features(features).pairs(2);
+        let (device, path) = new.make().when(features)?;
+        let client = Client::open(&path)?;
+        let offered = Features(client.kernel().get_features()?);
+        check_eq!(
+            offered,
+            features,
+            "features of a device asked for {features}"
+        );
+        done(device, client)?;
+    }
+    Ok(())
 }
 
 /// What sizes of virtqueues are taken, when the largest is `most`.

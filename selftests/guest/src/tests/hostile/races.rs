@@ -4,13 +4,11 @@
 
 use super::wait_used;
 use crate::{
-    check,
-    device::Device,
-    frame,
+    check, frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    tests::rings::{both, kind},
-    vhost::{LoopPlan, Net, Plan, TX},
+    tests::rings::{each_ring, kind, ring_device},
+    vhost::{Format, LoopPlan, Net, Plan, TX},
 };
 use rvdpa_virtio::{mock::DriverMemory, status::Status};
 use std::{
@@ -19,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub const TESTS: &[Test] = both! {
+pub const TESTS: &[Test] = each_ring! {
     "rings_that_change_meanwhile", flip;
     "reset_under_traffic", reset;
     "disable_under_traffic", disable;
@@ -50,8 +48,8 @@ impl Dice {
     }
 }
 
-fn flip(context: &mut Context) -> Outcome {
-    let (device, path) = Device::for_vhost("race")?;
+fn flip(context: &mut Context, format: Format) -> Outcome {
+    let (device, path) = ring_device("race", format)?;
     let mut net = Net::new(&path, plan(context))?;
     let end = Instant::now() + Duration::from_millis(1500);
     let (mut rounds, mut faults) = (0, 0);
@@ -68,11 +66,12 @@ fn flip(context: &mut Context) -> Outcome {
                     let value = dice.throw() as u16;
                     let index = dice.throw() % u64::from(layout.size);
                     match dice.throw() % 4 {
-                        // Address, length, flags or next of a descriptor, 16 bits of it.
+                        // 16 bits of a descriptor.
                         0 | 1 => {
                             let field = dice.throw() % 8 * 2;
                             memory.store_u16(layout.descriptor + 16 * index + field, value);
                         }
+                        // The available ring; of a packed one, what interrupts are wanted.
                         2 => memory.store_u16(layout.driver + 4 + 2 * index, value % 300),
                         _ => memory.store_u16(layout.driver + 2, value % 512),
                     }
@@ -105,8 +104,8 @@ fn flip(context: &mut Context) -> Outcome {
     device.delete()
 }
 
-fn reset(context: &mut Context) -> Outcome {
-    let (device, path) = Device::for_vhost("race")?;
+fn reset(context: &mut Context, format: Format) -> Outcome {
+    let (device, path) = ring_device("race", format)?;
     let mut net = Net::new(&path, plan(context))?;
     let mut early = 0;
     for round in 0..30 {
@@ -136,7 +135,7 @@ fn reset(context: &mut Context) -> Outcome {
             !net.rx.interrupted(Duration::ZERO)?,
             "an interrupt after a reset, round {round}"
         );
-        if net.tx.driver.read_used_index() != 200 {
+        if net.tx.used() != 200 {
             early += 1;
         }
         net = net.restart()?;
@@ -147,8 +146,8 @@ fn reset(context: &mut Context) -> Outcome {
     device.delete()
 }
 
-fn disable(context: &mut Context) -> Outcome {
-    let (device, path) = Device::for_vhost("race")?;
+fn disable(context: &mut Context, format: Format) -> Outcome {
+    let (device, path) = ring_device("race", format)?;
     let mut net = Net::new(&path, plan(context))?;
     for round in 0..30 {
         net.fill_rx()?;
@@ -159,16 +158,15 @@ fn disable(context: &mut Context) -> Outcome {
         net.tx.kick()?;
         thread::sleep(Duration::from_micros(100 * (round % 10)));
         net.client.enable(TX, false)?;
-        let before = net.tx.driver.read_used_index();
+        let before = net.tx.used();
         thread::sleep(Duration::from_millis(1));
-        let after = net.tx.driver.read_used_index();
+        let after = net.tx.used();
         check!(
             before == after,
             "a disabled virtqueue went on, round {round}"
         );
         net.client.enable(TX, true)?;
-        let wanted = net.tx.driver.added();
-        wait_used(&net, wanted).when(format_args!("round {round}"))?;
+        wait_used(&mut net, 100 * (round as usize + 1)).when(format_args!("round {round}"))?;
         net.reap()?;
         while net.receive()?.is_some() {}
     }

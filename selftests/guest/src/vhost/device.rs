@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices with attributes, for a driver in userspace.
+
+use super::Format;
+use crate::{
+    device::{Device, Driver, MAC},
+    netlink::{attribute, command, Attributes, Bus, MGMTDEV},
+    outcome::{Outcome, While},
+};
+use rvdpa_virtio::features::Features;
+
+/// The first switch.
+pub const SWITCH: &str = "rvdpasim_switch0";
+
+/// `VDPA_CMD_MGMTDEV_GET`
+const MGMTDEV_GET: u8 = 2;
+/// `VDPA_ATTR_DEV_SUPPORTED_FEATURES`
+const SUPPORTED_FEATURES: u16 = 16;
+
+/// What no driver can do without, and what a plain one of a ring test wants.
+pub const BASIC: Features = Features(
+    Features::VERSION_1.0
+        | Features::ACCESS_PLATFORM.0
+        | Features::ORDER_PLATFORM.0
+        | Features::INDIRECT_DESC.0
+        | Features::EVENT_IDX.0
+        | Features::NET_MAC.0
+        | Features::NET_MTU.0
+        | Features::NET_STATUS.0
+        | Features::NET_CTRL_VQ.0
+        | Features::NET_CTRL_MAC_ADDR.0,
+);
+
+/// A device that is to be made.
+#[derive(Clone, Copy)]
+pub struct NewDevice<'a> {
+    pub name: &'a str,
+    pub mgmtdev: &'a str,
+    pub mac: [u8; 6],
+    /// The features to offer, if not those that are offered without this attribute.
+    pub features: Option<Features>,
+    pub max_vqp: Option<u16>,
+}
+
+impl<'a> NewDevice<'a> {
+    /// One that loops, and has all other attributes as they are without a word.
+    pub fn named(name: &'a str) -> Self {
+        Self {
+            name,
+            mgmtdev: MGMTDEV,
+            mac: MAC,
+            features: None,
+            max_vqp: None,
+        }
+    }
+
+    /// A port of the first switch, with an address of its own.
+    pub fn port(name: &'a str, number: u8) -> Self {
+        Self {
+            mgmtdev: SWITCH,
+            mac: [2, 0, 0, 0, 0x50, number],
+            ..Self::named(name)
+        }
+    }
+
+    /// Offers exactly these features.
+    pub fn features(self, features: Features) -> Self {
+        Self {
+            features: Some(features),
+            ..self
+        }
+    }
+
+    /// Offers plain rings of a format, and further features.
+    pub fn format(self, format: Format, more: Features) -> Self {
+        let ring = match format {
+            Format::Split => Features::NONE,
+            Format::Packed => Features::RING_PACKED,
+        };
+        self.features(BASIC | ring | more)
+    }
+
+    /// Has so many queue pairs at most.
+    pub fn pairs(self, pairs: u16) -> Self {
+        Self {
+            max_vqp: Some(pairs),
+            ..self
+        }
+    }
+
+    /// Makes it. Returns its character device too.
+    pub fn make(self) -> Outcome<(Device, String)> {
+        let mut attributes = Attributes::named(self.name.as_bytes())
+            .string(attribute::MGMTDEV_DEV_NAME, self.mgmtdev);
+        // The bus takes an attribute only with the feature that it is for.
+        let has = |feature| self.features.is_none_or(|all| all.contains(feature));
+        if has(Features::NET_MAC) {
+            attributes = attributes.put(attribute::NET_CFG_MACADDR, &self.mac);
+        }
+        if let Some(features) = self.features {
+            attributes = attributes.put(attribute::FEATURES, &features.0.to_ne_bytes());
+        }
+        if let Some(pairs) = self.max_vqp.filter(|_| has(Features::NET_MQ)) {
+            attributes = attributes.put(attribute::NET_CFG_MAX_VQP, &pairs.to_ne_bytes());
+        }
+        Bus::new()?
+            .command(command::DEV_NEW, &attributes)
+            .when(format_args!("dev add {} at {}", self.name, self.mgmtdev))?;
+        let device = Device::adopt(self.name);
+        device.bind(Driver::Vhost)?;
+        let path = device.character_device()?;
+        Ok((device, path))
+    }
+}
+
+/// All features that a management device can give.
+pub fn supported(mgmtdev: &str) -> Outcome<Features> {
+    let attributes = Attributes::default().string(attribute::MGMTDEV_DEV_NAME, mgmtdev);
+    let answer = Bus::new()?
+        .command(MGMTDEV_GET, &attributes)
+        .when(format_args!("mgmtdev show {mgmtdev}"))?;
+    let mut rest = &answer[..];
+    while let Some((&[l0, l1, t0, t1], _)) = rest.split_first_chunk::<4>() {
+        let len = usize::from(u16::from_ne_bytes([l0, l1]));
+        if u16::from_ne_bytes([t0, t1]) == SUPPORTED_FEATURES {
+            let bytes = rest.get(4..).and_then(|value| value.first_chunk());
+            return Ok(Features(u64::from_ne_bytes(*bytes.when("eight bytes")?)));
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    None.when(format_args!("supported features of {mgmtdev}"))
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A virtqueue and its buffers.
+
+use super::{event, wait_event, Client, Plan, Ring, PATIENCE};
+use crate::{
+    arena::View,
+    outcome::{Outcome, While},
+};
+use rvdpa_virtio::{
+    layout::{QueueLayout, DESCRIPTOR_LEN},
+    mock::{Buffer, Form, Used},
+};
+use std::{collections::VecDeque, time::Duration};
+use vhost::VhostBackend;
+use vmm_sys_util::eventfd::EventFd;
+
+/// Where a virtqueue's parts lie.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    pub(super) layout: QueueLayout,
+    pub(super) buffers: u64,
+    pub(super) tables: u64,
+}
+
+/// A virtqueue and its buffers.
+pub struct Queue {
+    pub driver: Ring,
+    pub layout: QueueLayout,
+    /// Which virtqueue of the device it is.
+    pub index: usize,
+    kick: EventFd,
+    call: EventFd,
+    /// Where buffers are, each with as many bytes as the plan has room for.
+    pub buffers: u64,
+    /// Where tables are, one for each buffer.
+    pub tables: u64,
+    /// Which buffer a head stands for.
+    slots: Vec<Option<u16>>,
+    /// Buffers that are not in use.
+    pub(super) free: VecDeque<u16>,
+    /// Chains that were looked at before somebody wanted them, with their buffers: their
+    /// heads may be in use again.
+    seen: VecDeque<(Option<u16>, Used)>,
+    /// How many chains the device has used.
+    used: usize,
+}
+
+impl Queue {
+    /// Sets up a virtqueue and enables it.
+    pub(super) fn new(
+        client: &Client,
+        view: &View,
+        index: usize,
+        places: Places,
+        base: u16,
+    ) -> Outcome<Self> {
+        let Places {
+            layout,
+            buffers,
+            tables,
+        } = places;
+        let queue = Self {
+            driver: Ring::new(view.clone(), layout, client.features(), base),
+            layout,
+            index,
+            kick: event()?,
+            call: event()?,
+            buffers,
+            tables,
+            slots: vec![None; usize::from(layout.size)],
+            free: (0..layout.size).collect(),
+            seen: VecDeque::new(),
+            used: 0,
+        };
+        client.set_queue(index, &layout, client.format().base(base))?;
+        let kernel = client.kernel();
+        kernel
+            .set_vring_kick(index, &queue.kick)
+            .when("SET_VRING_KICK")?;
+        kernel
+            .set_vring_call(index, &queue.call)
+            .when("SET_VRING_CALL")?;
+        client.enable(index, true)?;
+        Ok(queue)
+    }
+
+    /// Tells the device to look, if it wants to be told.
+    pub fn kick_if_needed(&mut self) -> Outcome {
+        if self.driver.needs_kick() {
+            self.kick()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the device to look.
+    pub fn kick(&self) -> Outcome {
+        self.kick.write(1).when("kick")
+    }
+
+    /// Whether the device has interrupted.
+    pub fn interrupted(&self, limit: Duration) -> Outcome<bool> {
+        wait_event(&self.call, limit)
+    }
+
+    /// How many interrupts there were since they were last asked for.
+    pub fn interrupts(&self) -> Outcome<u64> {
+        match self.call.read() {
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error).when("eventfd"),
+        }
+    }
+
+    /// How many chains the device has used so far, of those that the driver has added
+    /// itself.
+    pub fn used(&mut self) -> usize {
+        while let Some(used) = self.driver.poll_used() {
+            let slot = self.slots[usize::from(used.head)].take();
+            self.seen.push_back((slot, used));
+            self.used += 1;
+        }
+        self.used
+    }
+
+    /// Waits until the device has used a chain, by its interrupt. Returns whether it has.
+    pub(super) fn wait_used(&self) -> Outcome<bool> {
+        if !self.seen.is_empty() || self.driver.enable_interrupts() {
+            return Ok(true);
+        }
+        let come = wait_event(&self.call, PATIENCE)?;
+        self.driver.disable_interrupts();
+        Ok(come)
+    }
+
+    /// The buffers of a slot.
+    fn pieces(&self, slot: u16, len: usize, plan: &Plan, writable: bool) -> Vec<Buffer> {
+        let start = self.start(slot, plan);
+        // Uneven on purpose, so that headers and pages are split anywhere.
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        for left in (1..=plan.pieces).rev() {
+            let rest = len - at;
+            let piece = if left == 1 {
+                rest
+            } else {
+                (rest / left / 2).max(1)
+            };
+            if piece == 0 {
+                break;
+            }
+            pieces.push(Buffer {
+                iova: start + at as u64,
+                len: piece as u32,
+                writable,
+            });
+            at += piece;
+        }
+        pieces
+    }
+
+    /// Adds a buffer. Returns the slot, or nothing if the ring is full.
+    pub(super) fn add(&mut self, len: usize, plan: &Plan, writable: bool) -> Option<u16> {
+        let slot = *self.free.front()?;
+        let buffers = self.pieces(slot, len, plan, writable);
+        let form = if plan.indirect {
+            Form::Indirect {
+                table: self.tables + u64::from(slot) * (plan.pieces * DESCRIPTOR_LEN) as u64,
+            }
+        } else {
+            Form::Direct
+        };
+        let head = self.driver.add(&buffers, form).ok()?;
+        self.slots[usize::from(head)] = Some(slot);
+        self.free.pop_front();
+        Some(slot)
+    }
+
+    /// Takes back a chain, whatever it was made of.
+    pub fn take_used(&mut self) -> Option<Used> {
+        self.next_used().map(|(_, used)| used)
+    }
+
+    fn next_used(&mut self) -> Option<(Option<u16>, Used)> {
+        self.used();
+        self.seen.pop_front()
+    }
+
+    /// Takes back a buffer. Returns its slot too.
+    pub(super) fn take(&mut self) -> Option<(u16, Used)> {
+        let (slot, used) = self.next_used()?;
+        let slot = slot.expect("the driver knows the head");
+        self.free.push_back(slot);
+        Some((slot, used))
+    }
+
+    /// Where a slot's bytes start.
+    pub(super) fn start(&self, slot: u16, plan: &Plan) -> u64 {
+        self.buffers + u64::from(slot) * plan.room as u64
+    }
+
+    /// How many buffers the device has.
+    pub fn posted(&self) -> usize {
+        usize::from(self.layout.size) - self.free.len()
+    }
+}
