@@ -115,8 +115,8 @@ impl Task for ControlQueue {
         };
         let (handled, raise) = (commands.handled, commands.raise);
         Outcome {
-            raise: raise.then_some(handled),
-            progress: handled > 0,
+            completed: handled,
+            raise,
             next: result.unwrap_or_else(|error| Next::after(error, &mut self.vq)),
         }
     }

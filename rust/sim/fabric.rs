@@ -267,15 +267,28 @@ impl Fabric {
         }
     }
 
-    /// Makes `targets` the ports that a flooded frame from `from` goes to.
-    pub(super) fn flood(&self, from: &Arc<Port>, headers: &Headers, targets: &mut KVec<Arc<Port>>) {
+    /// Makes `targets` the ports that a flooded frame from `from` goes to, and `strangers`
+    /// those that do not want it. Both have room for [`MAX_PORTS`].
+    pub(super) fn flood(
+        &self,
+        from: &Arc<Port>,
+        headers: &Headers,
+        targets: &mut KVec<Arc<Port>>,
+        strangers: &mut KVec<Arc<Port>>,
+    ) {
         targets.clear();
+        strangers.clear();
         if let Some(switch) = &*self.switch.lock() {
             for port in &switch.ports {
-                if !Arc::ptr_eq(port, from) && port.takes(headers.destination, headers.vlan) {
-                    // There is room for all.
-                    let _ = targets.push(port.clone(), GFP_ATOMIC);
+                if Arc::ptr_eq(port, from) {
+                    continue;
                 }
+                let list = if port.takes(headers.destination, headers.vlan) {
+                    &mut *targets
+                } else {
+                    &mut *strangers
+                };
+                let _ = list.push(port.clone(), GFP_ATOMIC);
             }
         }
     }

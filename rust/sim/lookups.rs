@@ -75,6 +75,8 @@ pub(super) struct Lookups {
     answers: [Option<Answer>; ANSWERS],
     flood: Option<Question>,
     targets: KVec<Arc<Port>>,
+    /// Those that do not want the flooded frame.
+    strangers: KVec<Arc<Port>>,
 }
 
 impl Lookups {
@@ -85,6 +87,7 @@ impl Lookups {
             answers: [const { None }; ANSWERS],
             flood: None,
             targets: KVec::with_capacity(room, GFP_KERNEL)?,
+            strangers: KVec::with_capacity(room, GFP_KERNEL)?,
         })
     }
 
@@ -139,8 +142,18 @@ impl Lookups {
     pub(super) fn find_targets(&mut self, from: &Arc<Port>, headers: &Headers) {
         let question = Question::new(headers, from.fabric().epoch(), 0);
         if self.flood != Some(question) {
-            from.fabric().flood(from, headers, &mut self.targets);
+            let Self {
+                targets, strangers, ..
+            } = self;
+            from.fabric().flood(from, headers, targets, strangers);
             self.flood = Some(question);
+        }
+    }
+
+    /// Counts a flooded frame for the ports that do not want it.
+    pub(super) fn count_strangers(&self) {
+        for port in &self.strangers {
+            port.filtered.fetch_add(1, Relaxed);
         }
     }
 
@@ -154,5 +167,6 @@ impl Lookups {
         self.answers = [const { None }; ANSWERS];
         self.flood = None;
         self.targets.clear();
+        self.strangers.clear();
     }
 }

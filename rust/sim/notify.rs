@@ -81,6 +81,17 @@ impl Notify {
         self.kicked.store(false, Relaxed);
     }
 
+    /// Notes that `completed` chains were shown to the driver, which does or does not want
+    /// to be interrupted for them. No lock of an attachment may be held.
+    #[inline]
+    pub(super) fn completed(&self, completed: u32, wanted: bool) {
+        if wanted {
+            self.raise(completed);
+        } else if self.other.is_none() {
+            self.interrupt.add(completed);
+        }
+    }
+
     /// Interrupts the driver for `completed` chains. No lock of an attachment may be held.
     #[inline]
     pub(super) fn raise(&self, completed: u32) {

@@ -143,8 +143,8 @@ impl Task for Receive {
         _after: &mut After,
     ) -> Outcome {
         let mut outcome = Outcome {
-            raise: None,
-            progress: false,
+            completed: 0,
+            raise: false,
             next: Next::Sleep,
         };
         // Frames do not wait for buffers, so nothing else is to be done.
@@ -152,14 +152,17 @@ impl Task for Receive {
             return outcome;
         };
         let (frames, end, missing) = self.deliver_waiting(&mut inbox, mem);
-        outcome.progress = frames > 0;
+        outcome.completed = frames;
         if !inbox.is_empty() {
             outcome.next = Next::Continue;
         }
         self.inbox = Some(inbox);
         match end {
-            End::Quiet | End::Wake => {}
-            End::Raise(completed) => outcome.raise = Some(completed),
+            End::Wake => {}
+            End::Completed(completed, raise) => {
+                outcome.completed = completed;
+                outcome.raise = raise;
+            }
             End::Broken(fault) => {
                 self.vq.break_down();
                 outcome.next = Next::Broken(fault);

@@ -61,12 +61,10 @@ pub(super) enum Undelivered {
 
 /// What is to be done after a session.
 pub(super) enum End {
-    /// Nothing.
-    Quiet,
     /// The worker of the queue is to look at what waits.
     Wake,
-    /// The driver is to be interrupted for so many chains.
-    Raise(u32),
+    /// So many chains were completed, for which the driver wants to be interrupted or not.
+    Completed(u32, bool),
     /// The driver broke a rule: the queue is to be stopped.
     Broken(Fault),
     /// Memory has to be brought in before the driver can be shown what it has got.
@@ -242,8 +240,7 @@ impl<'r, 'a> Session<'r, 'a> {
         }
         match self.fault {
             Some(fault) => End::Broken(fault),
-            None if raise => End::Raise(self.completed),
-            None => End::Quiet,
+            None => End::Completed(self.completed, raise),
         }
     }
 

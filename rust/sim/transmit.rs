@@ -172,8 +172,8 @@ impl Task for Transmit {
     ) -> Outcome {
         if !self.vq.is_running() {
             return Outcome {
-                raise: None,
-                progress: false,
+                completed: 0,
+                raise: false,
                 next: Next::Sleep,
             };
         }
@@ -197,11 +197,8 @@ impl Task for Transmit {
             Engine::Packed(ring) => batch.run(ring, mem),
         };
         counters.add(&batch.counters);
-        let progress = batch.frames > 0;
-        let raise = match batch.counters.interrupts_raised {
-            0 => None,
-            _ => Some(batch.frames),
-        };
+        let completed = batch.frames;
+        let raise = batch.counters.interrupts_raised > 0;
         let next = match result {
             Ok(next) => next,
             Err(Stop::Sender(error)) => Next::after(error, &mut self.vq),
@@ -209,8 +206,8 @@ impl Task for Transmit {
             Err(Stop::Receiver(_) | Stop::Again) => Next::Continue,
         };
         Outcome {
+            completed,
             raise,
-            progress,
             next,
         }
     }

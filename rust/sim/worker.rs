@@ -82,10 +82,10 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
 
 /// What a batch came to.
 pub(super) struct Outcome {
-    /// For how many chains the driver is to be interrupted, if it is.
-    pub(super) raise: Option<u32>,
-    /// Whether anything got done.
-    pub(super) progress: bool,
+    /// How many chains were completed.
+    pub(super) completed: u32,
+    /// Whether the driver wants to be interrupted for them.
+    pub(super) raise: bool,
     pub(super) next: Next,
 }
 
@@ -119,8 +119,9 @@ impl Next {
 
 /// What a batch leaves to be done for a receive queue when no lock is held any more.
 pub(super) enum Action {
-    /// Interrupt the driver for so many chains.
-    Raise(Arc<Worker<Receive>>, u32),
+    /// Note that so many chains were completed, for which the driver wants to be
+    /// interrupted or not.
+    Completed(Arc<Worker<Receive>>, u32, bool),
     /// Tell that it was stopped.
     Broken(Arc<Worker<Receive>>, Fault),
 }
@@ -156,7 +157,9 @@ impl After {
 impl Action {
     fn carry_out(self) {
         match self {
-            Action::Raise(receiver, completed) => receiver.notify.raise(completed),
+            Action::Completed(receiver, completed, raise) => {
+                receiver.notify.completed(completed, raise)
+            }
             Action::Broken(receiver, fault) => receiver.broke(&fault),
         }
     }
@@ -237,10 +240,8 @@ impl<T: Task> Worker<T> {
                 return true;
             };
             after.carry_out();
-            if let Some(completed) = outcome.raise {
-                self.notify.raise(completed);
-            }
-            if outcome.progress {
+            self.notify.completed(outcome.completed, outcome.raise);
+            if outcome.completed > 0 {
                 fault_ins = 0;
             }
             match outcome.next {

@@ -182,7 +182,20 @@ impl Coalescer {
     /// [`Callback::raise`].
     #[inline]
     pub fn raise(&self, packets: u32) -> bool {
-        if self.0.parameters().is_off() || Shared::is_due(&self.0, packets) {
+        if self.0.parameters().is_off() || Shared::is_due(&self.0, packets, true) {
+            self.0.callback.raise()
+        } else {
+            false
+        }
+    }
+
+    /// Counts `packets` packets of which the driver does not want to be told: with an event
+    /// index, that is so for those that follow what it has not been told of yet. If an
+    /// interrupt is pending, they may be what makes it due. Returns whether the driver was
+    /// called now. Contexts are those of [`Callback::raise`].
+    #[inline]
+    pub fn add(&self, packets: u32) -> bool {
+        if packets > 0 && !self.0.parameters().is_off() && Shared::is_due(&self.0, packets, false) {
             self.0.callback.raise()
         } else {
             false
@@ -213,13 +226,16 @@ impl Shared {
         CoalescingParameters::from_bits(self.parameters.load(Relaxed))
     }
 
-    /// Counts packets. Returns whether the driver is to be interrupted now, else sees to it
-    /// that it will be.
-    fn is_due(this: &Arc<Self>, packets: u32) -> bool {
+    /// Counts packets that the driver has `asked` to be told of, or that follow such ones.
+    /// Returns whether it is to be interrupted now, else sees to it that it will be.
+    fn is_due(this: &Arc<Self>, packets: u32, asked: bool) -> bool {
         let mut state = this.state.lock();
         let parameters = this.parameters();
+        if !asked && state.pending == 0 {
+            return false;
+        }
         if parameters.is_off() {
-            return true;
+            return asked;
         }
         // An interrupt may be for something that is not a packet.
         state.pending = state.pending.saturating_add(packets.max(1));

@@ -107,6 +107,7 @@ impl Batch<'_, '_> {
             self.frames += 1;
             *self.flooded = port.name.number.saturating_add(1);
         }
+        self.lookups.count_strangers();
         self.sent(ring, mem, frame.take(), None)
     }
 
@@ -169,9 +170,12 @@ impl Batch<'_, '_> {
         }
         drop(guard);
         match end {
-            End::Quiet => {}
+            End::Completed(0, false) => {}
             End::Wake => Worker::wake(receiver),
-            End::Raise(completed) => self.after.push(Action::Raise(receiver.clone(), completed)),
+            End::Completed(completed, raise) => {
+                let action = Action::Completed(receiver.clone(), completed, raise);
+                self.after.push(action);
+            }
             End::Broken(fault) => self.after.push(Action::Broken(receiver.clone(), fault)),
             End::NotPresent(place) => {
                 *self.unpublished = Some(receiver.clone());

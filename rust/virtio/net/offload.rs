@@ -212,7 +212,9 @@ pub const GUEST_OFFLOADS: Features = Features::NET_GUEST_CSUM
     .union(Features::NET_GUEST_ECN)
     .union(Features::NET_GUEST_UFO)
     .union(Features::NET_GUEST_USO4)
-    .union(Features::NET_GUEST_USO6);
+    .union(Features::NET_GUEST_USO6)
+    // Not one of the specification's, but of those that Linux names in its commands.
+    .union(Features::NET_GUEST_HDRLEN);
 
 /// Why guest offloads cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
