@@ -11,7 +11,6 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 SCRIPTS=$REPO/scripts
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/rvdpa_sim
-LOGS=$CACHE/logs
 export REPO SCRIPTS CACHE
 
 # Where the root sees them. Fixed names keep this machine's paths out of what
@@ -21,6 +20,8 @@ IN_CACHE=/cache
 
 # Cargo's output is kept per clone: two clones must not fight over one folder.
 CLONE_ID=$(printf '%s' "$REPO" | sha256sum | cut -c1-12)
+# Of each clone: two may be at work at a time.
+LOGS=$CACHE/logs/$CLONE_ID
 TARGET=$CACHE/cargo/target-$CLONE_ID
 IN_TARGET=$IN_CACHE/cargo/target-$CLONE_ID
 
