@@ -44,7 +44,7 @@ die() {
 
 # Folders are made on first use, so that `make help` leaves nothing behind.
 cache_dirs() {
-	mkdir -p "$CACHE"/{logs,locks,kernels,sources,cargo,run} "$TARGET" ||
+	mkdir -p "$CACHE"/{locks,kernels,sources,cargo,run} "$LOGS" "$TARGET" ||
 		die "cannot write to the cache folder $CACHE" \
 		    "Make it writable, or set XDG_CACHE_HOME to another place."
 	# what runs that were killed left behind
