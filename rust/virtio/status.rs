@@ -44,9 +44,12 @@ impl Status {
     pub const FAILED: Self = Self(128);
 
     /// Each bit that needs another, with the one it needs, in the order of 3.1.1.
-    const ORDER: [(Self, Self); 3] = [
+    ///
+    /// FEATURES_OK needs DRIVER there, too. But a hypervisor that passes a device on to a
+    /// guest may have seen the first two bits itself: QEMU resets the device once more and
+    /// begins with FEATURES_OK.
+    const ORDER: [(Self, Self); 2] = [
         (Self::DRIVER, Self::ACKNOWLEDGE),
-        (Self::FEATURES_OK, Self::DRIVER),
         (Self::DRIVER_OK, Self::FEATURES_OK),
     ];
 

@@ -172,11 +172,6 @@ fn clause_3_1_1_bits_come_in_order() {
     for (requested, wanted, needs) in [
         (Status::DRIVER, Status::DRIVER, ACK),
         (
-            ACK.with(Status::FEATURES_OK),
-            Status::FEATURES_OK,
-            Status::DRIVER,
-        ),
-        (
             DRIVER.with(Status::DRIVER_OK),
             Status::DRIVER_OK,
             Status::FEATURES_OK,
@@ -192,6 +187,18 @@ fn clause_3_1_1_bits_come_in_order() {
             Err(StatusError::Order { wanted, needs })
         );
     }
+}
+
+#[test]
+fn a_hypervisor_may_begin_with_the_features() {
+    let features = Status::FEATURES_OK;
+    assert_eq!(Status::next(Status::RESET, features, true), Ok(features));
+    let running = features.with(Status::DRIVER_OK);
+    assert_eq!(Status::next(features, running, true), Ok(running));
+    assert_eq!(
+        Status::next(Status::RESET, features, false),
+        Err(StatusError::FeaturesRefused)
+    );
 }
 
 #[test]
