@@ -3,7 +3,8 @@
 //! The simulated devices.
 //!
 //! - [`management`] makes devices of what a user says, which [`provision`] checks;
-//! - [`device`] is a device, and [`operations`] what the bus can do with it;
+//! - [`parts`] are what a device is made of, [`device`] is a device, and [`operations`] what
+//!   the bus can do with it;
 //! - [`worker`] runs a queue: [`transmit`] moves frames, [`control`] answers commands,
 //!   which [`command`] carries out, and [`receive`] is filled by others;
 //! - [`fabric`] says where frames go, from [`port`] to port, which [`lookups`] remembers,
@@ -42,6 +43,7 @@ mod memory;
 mod notify;
 mod operations;
 mod packet;
+mod parts;
 mod port;
 mod provision;
 mod queue;

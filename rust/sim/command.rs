@@ -125,12 +125,8 @@ pub(super) struct Commander {
 }
 
 impl Commander {
-    pub(super) fn new(port: Arc<Port>, workers: &[Arc<Worker<Transmit>>]) -> Result<Self> {
-        let mut transmitters = KVec::with_capacity(workers.len(), GFP_KERNEL)?;
-        for worker in workers {
-            transmitters.push(worker.clone(), GFP_KERNEL)?;
-        }
-        Ok(Self { port, transmitters })
+    pub(super) fn new(port: Arc<Port>, transmitters: KVec<Arc<Worker<Transmit>>>) -> Self {
+        Self { port, transmitters }
     }
 
     /// Carries out a command. None if that cannot be. `so_far` is how many commands there

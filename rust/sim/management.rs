@@ -3,8 +3,6 @@
 //! The management devices of net devices.
 
 use super::{
-    command::Commander,
-    control::ControlQueue,
     debugfs::{
         DeviceFiles,
         Folders,
@@ -13,13 +11,10 @@ use super::{
     device::{
         queues,
         NetDevice,
-        ADDRESS_SPACES,
         GROUPS, //
     },
     fabric::Fabric,
-    lookups::Lookups,
-    notify::Notify,
-    port::Port,
+    parts::Parts,
     provision::{
         unicast,
         Parameters,
@@ -28,37 +23,24 @@ use super::{
         FEATURES,
         MAX_PAIRS, //
     },
-    receive::Receive,
-    shared::Shared,
-    transmit::{
-        Sender,
-        Transmit, //
-    },
-    worker::Worker,
 };
 use crate::{
     vdpa::{
         self,
-        iommu::Iommu,
         workqueue::QueueHandle,
         Attribute,
         Device,
         DeviceConfig,
-        Interrupts,
         Management,
         NewDevice, //
     },
-    virtio::{
-        features::Features,
-        net::{
-            self,
-            MacAddress, //
-        },
+    virtio::net::{
+        self,
+        MacAddress, //
     },
 };
 use kernel::{
     prelude::*,
-    static_lock_class,
     sync::Arc, //
 };
 
@@ -142,77 +124,24 @@ impl Management for NetDevices {
             Some(switch) => switch.clone(),
             None => Fabric::loopback()?,
         };
-        let (num_max, offered, pairs) = (parameters.num_max, provision.features, provision.pairs);
-        let interrupts = Interrupts::new(queues(pairs))?;
-        let interrupt = |index| interrupts.queue(index).cloned().ok_or(EINVAL);
-        let shared = Shared::new(
-            name,
-            self.workers.clone(),
-            interrupts.config().clone(),
-            provision.mac,
+        let workers = self.workers.clone();
+        let parts = Parts::new(name, &parameters, &provision, workers, fabric)?;
+        let files = DeviceFiles::new(
+            &self.folders,
+            &parts.port,
+            &parts.transmitters,
+            &parts.control_queue,
         )?;
-        let shared = Arc::new(shared, GFP_KERNEL).map_err(Error::from)?;
-
-        let mut iommu =
-            Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
-        // Who is in the mm of one client does not reach the memory of another.
-        let has_inbox = parameters.use_va && fabric.is_switch();
-        let mut receivers = KVec::new();
-        let mut attachments = KVec::new();
-        for pair in 0..pairs {
-            let index = pair * 2;
-            let receive = iommu.attach(
-                Receive::new(num_max, offered, has_inbox)?,
-                c"rvdpa_sim::Receive",
-                static_lock_class!(),
-            )?;
-            let notify = Notify::new(interrupt(index)?, None)?;
-            let receiver = Worker::new(receive, (), shared.clone(), index, notify)?;
-            receivers.push(receiver, GFP_KERNEL).map_err(Error::from)?;
-            let transmit = iommu.attach(
-                Transmit::new(num_max, offered, Lookups::new(&fabric)?)?,
-                c"rvdpa_sim::Transmit",
-                static_lock_class!(),
-            )?;
-            attachments
-                .push(transmit, GFP_KERNEL)
-                .map_err(Error::from)?;
-        }
-        let control = iommu.attach(
-            ControlQueue::new(num_max, offered, provision.limits(Features::NONE))?,
-            c"rvdpa_sim::ControlQueue",
-            static_lock_class!(),
-        )?;
-
-        let mut transmitters = KVec::new();
-        let mut senders = KVec::new();
-        for attachment in &attachments {
-            senders
-                .push(attachment.clone(), GFP_KERNEL)
-                .map_err(Error::from)?;
-        }
-        let port = fabric.name().map_err(|e| match e {
-            ENOSPC => Refusal::Full,
-            other => Refusal::Other(other),
-        })?;
-        let port = Port::new(shared.clone(), fabric, port, receivers, senders)?;
-        for (pair, attachment) in (0..pairs).zip(attachments) {
-            let index = pair * 2 + 1;
-            let sender = Sender {
-                port: port.clone(),
-                pair,
-            };
-            let notify = Notify::new(interrupt(index)?, None)?;
-            let worker = Worker::new(attachment, sender, shared.clone(), index, notify)?;
-            transmitters.push(worker, GFP_KERNEL).map_err(Error::from)?;
-        }
-        let commander = Commander::new(port.clone(), &transmitters)?;
-        let notify = Notify::new(interrupt(2)?, Some(interrupt(pairs * 2)?))?;
-        let control_queue = Worker::new(control, commander, shared.clone(), 2, notify)?;
-        let files = DeviceFiles::new(&self.folders, &port, &transmitters, &control_queue)?;
-
+        let Parts {
+            interrupts,
+            iommu,
+            shared,
+            port,
+            transmitters,
+            control_queue,
+        } = parts;
         Ok(NewDevice {
-            iommu: iommu.build()?,
+            iommu,
             groups: GROUPS,
             init: NetDevice::new(
                 parameters,

@@ -42,7 +42,7 @@ struct Instruction {
 const fn instruction(code: u8, to: u8, from: u8, offset: i16, number: i32) -> Instruction {
     Instruction {
         code,
-        registers: to | from << 4,
+        registers: to | (from << 4),
         offset,
         number,
     }

@@ -202,7 +202,9 @@ impl Port {
             .when("a virtio device")?;
         let text = sys::read_line(self.device.path().join(virtio).join("features"))?;
         let bits = text.bytes().take(64).enumerate();
-        Ok(bits.fold(0, |all, (bit, digit)| all | u64::from(digit == b'1') << bit))
+        Ok(bits.fold(0, |all, (bit, digit)| {
+            all | (u64::from(digit == b'1') << bit)
+        }))
     }
 
     /// Waits until the interface can send, or until it cannot.

@@ -60,7 +60,7 @@ fn frames(to: [u8; 6], from: [u8; 6]) -> Vec<Vec<u8>> {
         for size in [14, 33, 60, 333, 1514, 4097] {
             let mut noisy = frame::make(size, to, from, 0);
             noisy[12..14].copy_from_slice(&kind.to_be_bytes());
-            Noise::new(u64::from(kind) << 16 | size as u64).fill(&mut noisy[14..]);
+            Noise::new((u64::from(kind) << 16) | size as u64).fill(&mut noisy[14..]);
             all.push(noisy);
         }
     }

@@ -40,6 +40,8 @@ const BYTES: u64 = 1 << 20;
 struct Combination {
     packed: bool,
     in_order: bool,
+    /// Whether kicks carry how far the driver is.
+    data: bool,
     mergeable: bool,
     offloads: bool,
     pairs: u16,
@@ -51,6 +53,7 @@ struct Combination {
 const FIRST: Combination = Combination {
     packed: false,
     in_order: false,
+    data: false,
     mergeable: false,
     offloads: false,
     pairs: 1,
@@ -63,6 +66,7 @@ impl Combination {
         let optional = [
             (self.packed, Features::RING_PACKED.0),
             (self.in_order, Features::IN_ORDER.0),
+            (self.data, Features::NOTIFICATION_DATA.0),
             (self.mergeable, Features::NET_MRG_RXBUF.0),
             (self.offloads, wire::offloads()),
             (self.pairs > 1, Features::NET_MQ.0),
@@ -83,9 +87,10 @@ impl std::fmt::Display for Combination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:6} {:8} {:9} {:8} {} pair{} mtu {}",
+            "{:6} {:8} {:4} {:9} {:8} {} pair{} mtu {}",
             if self.packed { "packed" } else { "split" },
             if self.in_order { "in_order" } else { "-" },
+            if self.data { "data" } else { "-" },
             if self.mergeable { "mergeable" } else { "-" },
             if self.offloads { "offloads" } else { "-" },
             self.pairs,
@@ -157,7 +162,12 @@ fn traffic(
             check!(several > 1, "only one of {pairs} pairs was used: {used:?}");
         }
     }
-    if let Some(Combination { offloads, mtu, .. }) = combination {
+    if let Some(combination) = combination {
+        let wanted = combination.spec().features.unwrap_or_default();
+        for port in [&wire.a, &wire.b] {
+            check_eq!(port.negotiated()?, wanted, "features of the driver");
+        }
+        let Combination { offloads, mtu, .. } = combination;
         let least = sum.bytes / u64::from(mtu - 40);
         if offloads {
             check!(
@@ -252,9 +262,14 @@ fn in_order(context: &mut Context) -> Outcome {
             base,
             Combination {
                 packed: true,
+                data: true,
                 ..base
             },
-            Combination { pairs: 4, ..full },
+            Combination {
+                data: true,
+                pairs: 4,
+                ..full
+            },
             Combination {
                 packed: true,
                 pairs: 4,

@@ -8,13 +8,14 @@ use crate::{
     device::MAC,
     frame,
     harness::{Context, Test},
-    inet::{payload, toeplitz, Packet},
+    inet::{payload, Packet},
     outcome::{Outcome, While},
     tests::{
         control_queue::rss,
         delivery::looped,
         rings::{both, each_ring, kind},
     },
+    toeplitz,
     vhost::{refused, Client, Format, Net, NewDevice, Plan},
 };
 use nix::errno::Errno;
@@ -129,13 +130,13 @@ fn each_pair(context: &mut Context, format: Format) -> Outcome {
     net.use_pairs(4)?;
     let mut numbers = [0; 4];
     for round in 0..20 {
-        for pair in 0..4 {
+        for (pair, number) in numbers.iter_mut().enumerate() {
             let sent = flow(pair as u16).complete();
             let come = looped(&device, &mut net, pair, NetHeader::default(), &sent)?;
             let (on, got) = come.when(format_args!("frame {round} of pair {pair}"))?;
             check_eq!(on, pair, "pair on which a frame came");
             check!(got.frame == sent, "the frame was changed");
-            numbers[pair] += 1;
+            *number += 1;
         }
     }
     for (pair, count) in numbers.into_iter().enumerate() {
@@ -243,7 +244,7 @@ fn by_hash(context: &mut Context) -> Outcome {
         let mut seen = [false; 4];
         for number in 0..16 {
             let packet = flow(number);
-            let hash = toeplitz(&key, &packet.hash_input(true));
+            let hash = toeplitz::hash(&key, &packet.hash_input(true));
             let wanted = usize::from(table[hash as usize & (table.len() - 1)]);
             // From whichever pair it was sent.
             let from = usize::from(number) % 4;

@@ -61,7 +61,7 @@ impl Format {
     pub fn base(self, place: u16) -> u32 {
         match self {
             Self::Split => place.into(),
-            Self::Packed => u32::from(place) | u32::from(place) << 16,
+            Self::Packed => u32::from(place) | (u32::from(place) << 16),
         }
     }
 }

@@ -9,9 +9,10 @@ use crate::{
     device::{Device, MAC},
     frame,
     harness::{Context, Test},
-    inet::{payload, toeplitz, Ends, Packet},
+    inet::{payload, Ends, Packet},
     outcome::{Outcome, While},
     tests::{delivery::looped, rings::both},
+    toeplitz,
     vhost::{LoopPlan, Net},
 };
 use rvdpa_virtio::{
@@ -165,7 +166,7 @@ fn any_key(context: &mut Context) -> Outcome {
         ] {
             for number in 0..4 {
                 let packet = packet(Ends::some(is_v6), (1000 + number, 80), udp);
-                let wanted = (toeplitz(&key, &packet.hash_input(true)), kind);
+                let wanted = (toeplitz::hash(&key, &packet.hash_input(true)), kind);
                 let got = report(&device, &mut net, &packet.complete())?;
                 check_eq!(got, wanted, "hash with a key of {len} bytes, kind {kind}");
             }
@@ -175,7 +176,7 @@ fn any_key(context: &mut Context) -> Outcome {
                 vlan: Some(9),
                 ..packet(Ends::some(is_v6), (7, 8), udp)
             };
-            let wanted = (toeplitz(&key, &tagged.hash_input(true)), kind);
+            let wanted = (toeplitz::hash(&key, &tagged.hash_input(true)), kind);
             let got = report(&device, &mut net, &tagged.complete())?;
             check_eq!(got, wanted, "hash behind a tag, kind {kind}");
         }
@@ -190,8 +191,8 @@ fn no_ports(context: &mut Context) -> Outcome {
     let tcp4 = packet(Ends::some(false), (1, 2), false);
     let udp4 = packet(Ends::some(false), (1, 2), true);
     let udp6 = packet(Ends::some(true), (1, 2), true);
-    let addresses4 = toeplitz(&KEY, &tcp4.hash_input(false));
-    let addresses6 = toeplitz(&KEY, &udp6.hash_input(false));
+    let addresses4 = toeplitz::hash(&KEY, &tcp4.hash_input(false));
+    let addresses6 = toeplitz::hash(&KEY, &udp6.hash_input(false));
     let nothing = (0, OF_NOTHING);
     // Before any command there is no hash.
     check_eq!(
@@ -272,7 +273,7 @@ fn offloads(context: &mut Context) -> Outcome {
     let (device, mut net) = ready(context, 1, Features(u64::MAX))?;
     let large = packet(Ends::some(false), (3, 4), false);
     let header = large.segmentation_header(40);
-    let wanted = Some((toeplitz(&KEY, &large.hash_input(true)), OF_TCPV4));
+    let wanted = Some((toeplitz::hash(&KEY, &large.hash_input(true)), OF_TCPV4));
     net.do_command(CLASS, HASH_CONFIG, &hash(ALL, &KEY))?;
     let come = looped(&device, &mut net, 0, header, &large.partial())?;
     let (_, got) = come.when("the large frame")?;

@@ -83,7 +83,7 @@ fn count(context: &mut Context) -> Outcome {
     let (device, mut net) = ready(context, 2, Features(u64::MAX).without(Features::NET_RSS))?;
     let types = query(&mut net)?;
     for kind in [RX_BASIC, RX_CSUM, TX_BASIC, TX_CSUM, TX_GSO, CONTROL] {
-        check!(types >> kind & 1 != 0, "no type {kind} among {types:#x}");
+        check!((types >> kind) & 1 != 0, "no type {kind} among {types:#x}");
     }
     // A frame for which there is no buffer yet.
     let own = crate::frame::make(100, MAC, MAC, 1);
@@ -187,9 +187,9 @@ fn negotiated(context: &mut Context) -> Outcome {
     let host =
         F::NET_CSUM | F::NET_HOST_TSO4 | F::NET_HOST_TSO6 | F::NET_HOST_ECN | F::NET_HOST_USO;
     for (what, without, gone) in [
-        ("receive offloads", guest, 1 << 1 | 1 << 2),
-        ("transmit offloads", host, 1 << 17 | 1 << 18),
-        ("the speed", F::NET_SPEED_DUPLEX, 1 << 3 | 1 << 19),
+        ("receive offloads", guest, (1 << 1) | (1 << 2)),
+        ("transmit offloads", host, (1 << 17) | (1 << 18)),
+        ("the speed", F::NET_SPEED_DUPLEX, (1 << 3) | (1 << 19)),
     ] {
         net.plan.features = Features(u64::MAX).without(without);
         net = net.restart().when(what)?;

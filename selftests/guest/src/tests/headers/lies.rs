@@ -123,9 +123,12 @@ fn mend(frame: &mut [u8]) {
     }
 }
 
+/// What is done to a packet.
+type Change = fn(&mut Vec<u8>);
+
 /// The header is right for what the packet should be, and the packet is something else.
 fn packets(context: &mut Context, format: Format) -> Outcome {
-    const CHANGES: &[(&str, fn(&mut Vec<u8>))] = &[
+    const CHANGES: &[(&str, Change)] = &[
         ("IP version 6", |p| p[14] = 0x65),
         ("an IP header of 16 bytes", |p| p[14] = 0x44),
         ("a longer IP header", |p| p[14] = 0x46),

@@ -178,7 +178,7 @@ fn formats(context: &mut Context) -> Outcome {
     check_eq!(one.net.format(), Format::Split, "format of port1");
     check_eq!(two.net.format(), Format::Packed, "format of port2");
     for (a, b, c) in [(0, 1, 2), (1, 2, 0), (2, 0, 1)] {
-        let mut all = [&mut *one, &mut *two, &mut *three];
+        let all = [&mut *one, &mut *two, &mut *three];
         for number in 0..50 {
             all[a].send(EVERYONE, number)?;
         }
