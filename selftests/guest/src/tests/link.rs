@@ -403,8 +403,13 @@ fn announce(context: &mut Context) -> Outcome {
         wait_for("the driver's answer", Duration::from_secs(1), || {
             Ok((wire.a.commands()? == commands + 1).then_some(()))
         })?;
-        let config = &tool::json("dev config show wire_a")?["config"]["wire_a"];
-        check_eq!(config["link_announce"], json!(false), "link_announce");
+        let name = wire.a.device.name();
+        let config = &tool::json(&format!("dev config show {name}"))?["config"][name];
+        check_eq!(
+            config["link_announce "],
+            json!(false),
+            "{config}: link_announce"
+        );
     }
     wire.delete()
 }

@@ -59,8 +59,7 @@ fn announce(context: &mut Context) -> Outcome {
     // Nobody is asked who did not say that he could.
     net.plan = net.plan.without(Features::NET_GUEST_ANNOUNCE);
     net = net.restart()?;
-    // It may be refused.
-    let _ = sys::write(&file, "1");
+    check!(sys::write(&file, "1").is_err(), "it was asked for");
     check!(
         !wanted(&net)?,
         "an announcement is wanted without the feature"
