@@ -8,5 +8,15 @@ KLOG_BAD+='|memory leak|scheduling while atomic|DEBUG_LOCKS|Call Trace|rust_kern
 # Every module built outside the kernel taints it so, and is not signed.
 KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature'
 
+# "ethtool -S" has virtio_net of Linux 7.3 make several requests of an array that is
+# declared with one, which UBSAN reports: no fault of the device.
+klog_without_known() {
+	awk '/UBSAN: array-index-out-of-bounds in .*drivers\/net\/virtio_net\.c/ { known = 1 }
+		!known { print }
+		/---\[ end trace \]---/ { known = 0 }'
+}
+
 # klog_bad FILE: prints the lines that are not as they should be.
-klog_bad() { tr -d '\r' <"$1" | grep -E "$KLOG_BAD|taint" | grep -vE "$KLOG_FINE"; }
+klog_bad() {
+	tr -d '\r' <"$1" | klog_without_known | grep -E "$KLOG_BAD|taint" | grep -vE "$KLOG_FINE"
+}
