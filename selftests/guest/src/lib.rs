@@ -12,6 +12,7 @@
 //! | [`module`] | loading and unloading `rvdpa_sim` |
 //! | [`netlink`], [`tool`] | talking to the vDPA bus: directly, and by the `vdpa` tool |
 //! | [`device`] | a vDPA device, and which bus driver has it |
+//! | [`cpus`], [`trace`] | processors, and what the kernel says that it did on them |
 //! | [`netdev`], [`packet`] | the network interface that virtio_vdpa makes, and its frames |
 //! | [`netns`], [`wire`] | two hosts in namespaces, with two devices of a switch between them |
 //! | [`stream`], [`iperf`], [`pcap`], [`toeplitz`] | what they send, and what is seen of it |
@@ -23,6 +24,7 @@
 
 pub mod arena;
 pub mod bpf;
+pub mod cpus;
 pub mod device;
 pub mod frame;
 pub mod harness;
@@ -44,6 +46,7 @@ pub mod sys;
 pub mod tests;
 pub mod toeplitz;
 pub mod tool;
+pub mod trace;
 pub mod vhost;
 pub mod wire;
 pub mod xsk;

@@ -2,8 +2,10 @@
 
 //! The tests, one module for each subject.
 
+mod affinity;
 mod bad_input;
 mod capture;
+mod coalescing;
 mod control_queue;
 mod debugfs;
 mod delivery;
@@ -21,6 +23,7 @@ mod mergeable;
 mod multiqueue;
 mod negotiation;
 mod parameters;
+mod ports;
 mod rings;
 mod shape;
 mod steering;
@@ -82,6 +85,9 @@ pub fn all() -> Vec<Test> {
         hostile::ODD,
         hostile::RUNTS,
         hostile::RACES,
+        affinity::TESTS,
+        coalescing::TESTS,
+        ports::TESTS,
         lifetime::TESTS,
         leaks::TESTS,
         traffic::TESTS,

@@ -11,7 +11,7 @@ use rvdpa_guest::{
     packet::{self, Socket},
     vhost::{LoopPlan, Net, Plan},
 };
-use rvdpa_virtio::{features::Features, status::Status};
+use rvdpa_virtio::status::Status;
 use std::{
     collections::BTreeMap,
     env,
@@ -273,8 +273,9 @@ fn flood(interface: &str, count: u64, size: usize, in_flight: usize) -> Outcome<
 fn vhost_loop(device: &str, plan: Plan, what: LoopPlan) -> Outcome {
     let mut net = Net::new(device, plan)?;
     println!(
-        "{device}: negotiated {}; rings of {}, MAC {}",
-        Features(net.client.features().0),
+        "{device}: negotiated features {:#x}; {} rings of {}, MAC {}",
+        net.client.features().0,
+        net.format().name(),
         plan.size,
         frame::display(net.mac)
     );

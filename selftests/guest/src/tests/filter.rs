@@ -8,12 +8,18 @@ use crate::{
     frame,
     harness::{Context, Test},
     netdev,
+    netlink::attribute,
     outcome::{Outcome, While},
     packet::Socket,
+    sys,
 };
+use rvdpa_virtio::features::Features;
+use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     Test::new("filter.own_broadcast_multicast", groups),
+    Test::new("filter.all_groups", all_groups),
+    Test::new("filter.every_group_without_a_filter", no_filter),
     Test::new("filter.strangers_are_dropped_and_counted", strangers),
     Test::new("filter.all_six_bytes_count", six_bytes),
 ];
@@ -48,23 +54,82 @@ fn passes(interface: &str, to: &[[u8; 6]], own: [u8; 6]) -> Outcome<Vec<[u8; 6]>
     }
 }
 
+/// Groups that nobody is in of his own accord.
+const GROUPS: [[u8; 6]; 5] = [
+    [1, 0, 0x5e, 0, 0, 7],
+    [1, 0, 0x5e, 0, 0, 8],
+    [0x33, 0x33, 0, 0, 0, 7],
+    [1, 0, 0, 0, 0, 0],
+    [3, 2, 1, 0, 0, 0],
+];
+
+/// Waits until of all groups exactly those of `wanted` pass: the driver tells the device of
+/// changes in its own time. Then they, broadcast and the own address must pass, and all that
+/// do not must be counted.
+fn settle(device: &Device, interface: &str, own: [u8; 6], wanted: &[[u8; 6]]) -> Outcome {
+    let mut last = Vec::new();
+    let settled = sys::wait_for("the groups", Duration::from_secs(3), || {
+        last = passes(interface, &GROUPS, own)?;
+        Ok((last == wanted).then_some(()))
+    });
+    settled.when(format_args!("groups {wanted:x?}, at last {last:x?}"))?;
+
+    let filtered = || device.statistics(0)?.get("rx drops filtered");
+    let before = filtered()?;
+    let mut to = vec![own, [0xff; 6]];
+    let mut all = to.clone();
+    to.extend(GROUPS);
+    all.extend(wanted);
+    check_eq!(passes(interface, &to, own)?, all, "addresses that pass");
+    check_eq!(
+        filtered()? - before,
+        (GROUPS.len() - wanted.len()) as u64,
+        "frames filtered"
+    );
+    Ok(())
+}
+
+/// Has an interface join a group, or leave it.
+fn membership(interface: &str, word: &str, group: [u8; 6]) -> Outcome {
+    let group = frame::display(group);
+    sys::run(&["ip", "maddr", word, &group, "dev", interface]).map(drop)
+}
+
+/// Groups pass exactly as long as the driver is in them.
 fn groups(_: &mut Context) -> Outcome {
     let (device, interface) = Device::for_virtio("group")?;
     let own = netdev::mac(&interface)?;
-    let to = [
-        own,
-        [0xff; 6],
-        [1, 0, 0x5e, 0, 0, 1],
-        [0x33, 0x33, 0, 0, 0, 1],
-        [1, 0, 0, 0, 0, 0],
-        [3, 2, 1, 0, 0, 0],
-    ];
-    check_eq!(passes(&interface, &to, own)?, to, "addresses that pass");
-    check_eq!(
-        device.statistics(0)?.get("rx drops filtered")?,
-        0,
-        "frames filtered"
-    );
+    settle(&device, &interface, own, &[])?;
+    membership(&interface, "add", GROUPS[0])?;
+    settle(&device, &interface, own, &[GROUPS[0]])?;
+    membership(&interface, "add", GROUPS[3])?;
+    settle(&device, &interface, own, &[GROUPS[0], GROUPS[3]])?;
+    membership(&interface, "del", GROUPS[0])?;
+    settle(&device, &interface, own, &[GROUPS[3]])?;
+    device.delete()
+}
+
+/// All groups pass while the driver wants all, and no stranger.
+fn all_groups(_: &mut Context) -> Outcome {
+    let (device, interface) = Device::for_virtio("group")?;
+    let own = netdev::mac(&interface)?;
+    for (word, wanted) in [("on", &GROUPS[..]), ("off", &[]), ("on", &GROUPS)] {
+        sys::run(&["ip", "link", "set", &interface, "allmulticast", word])?;
+        settle(&device, &interface, own, wanted).when(format_args!("allmulticast {word}"))?;
+        let stranger = passes(&interface, &[[2, 9, 9, 9, 9, 9]], own)?;
+        check_eq!(stranger, [[0; 6]; 0], "strangers that pass");
+    }
+    device.delete()
+}
+
+/// All groups pass where the driver has no way to say which it wants.
+fn no_filter(_: &mut Context) -> Outcome {
+    let features = Features::VERSION_1 | Features::ACCESS_PLATFORM | Features::NET_MAC;
+    let (device, interface) = Device::for_virtio_with("group", |attributes| {
+        attributes.put(attribute::FEATURES, &features.0.to_ne_bytes())
+    })?;
+    let own = netdev::mac(&interface)?;
+    settle(&device, &interface, own, &GROUPS)?;
     device.delete()
 }
 

@@ -212,6 +212,7 @@ fn jumbo(_: &mut Context) -> Outcome {
 
 fn driver_mac(_: &mut Context) -> Outcome {
     let (device, interface) = Device::for_virtio("addr")?;
+    let mut commands = 0;
     for last in 1..=5 {
         let mac = [2, 0, 0, 0, 0, last];
         netdev::set_mac(&interface, mac)?;
@@ -224,9 +225,11 @@ fn driver_mac(_: &mut Context) -> Outcome {
         let wanted = format!("mac {}", frame::display(mac));
         check!(shown.contains(&wanted), "no '{wanted}' in {shown}");
         ping(&interface, 5)?;
+        let control = device.statistics(2)?;
+        let before = std::mem::replace(&mut commands, control.get("cvq commands")?);
+        check!(commands > before, "no command for address {last}");
+        check_eq!(control.get("cvq errors")?, 0, "commands that failed");
     }
-    let commands = device.statistics(2)?.get("cvq commands")?;
-    check_eq!(commands, 5, "commands on the control queue");
     device.delete()
 }
 
