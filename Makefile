@@ -21,7 +21,7 @@ demo: ## boot a guest and show the module at work, step by step
 	@$S/demo
 
 .PHONY: check
-check: ## all tests: formatting, host tests and their coverage, guest tests
+check: ## all tests: formatting, clippy, host tests and their coverage, guest tests
 	@$S/check
 
 .PHONY: check-host
@@ -37,7 +37,7 @@ shell: ## a terminal in a guest that has the module loaded
 	@$S/shell
 
 .PHONY: coverage
-coverage: ## line coverage of rust/virtio by the host tests
+coverage: ## line coverage of rust/virtio and rust/net by the host tests
 	@$S/coverage
 
 .PHONY: clippy

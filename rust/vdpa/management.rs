@@ -31,7 +31,13 @@ use kernel::{
     },
     prelude::*,
     str::CStr,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+    },
     types::Opaque,
 };
 
@@ -172,6 +178,8 @@ pub struct ManagementDevice<M: Management> {
     parent: RootDevice,
     module: &'static ThisModule,
     management: M,
+    /// Whether there ever was a device.
+    used: AtomicFlag,
 }
 
 // SAFETY: The bus calls it from any thread, and `Management` requires `Send` and `Sync`.
@@ -204,6 +212,7 @@ impl<M: Management> ManagementDevice<M> {
             }),
             module,
             management,
+            used: AtomicFlag::new(false),
             raw <- Opaque::try_ffi_init(|slot: *mut bindings::vdpa_mgmt_dev| {
                 let this = this.as_ptr();
                 // SAFETY: The fields above are initialised.
@@ -241,6 +250,7 @@ impl<M: Management> ManagementDevice<M> {
 
     /// Makes a device and registers it.
     fn add(&self, name: &CStr, config: &DeviceConfig) -> Result {
+        self.used.store(true, Relaxed);
         // Whoever adds a device while the module goes is too late.
         let module = ModuleRef::new(self.module)?;
         let new = self.management.dev_add(name, config).map_err(|e| {
@@ -292,9 +302,12 @@ impl<M: Management> PinnedDrop for ManagementDevice<M> {
         // reference to the module.
         // SAFETY: `raw` is registered by the type invariant.
         unsafe { bindings::vdpa_mgmtdev_unregister(self.raw.get()) };
-        // The last device may have been released on another CPU just now.
-        // SAFETY: The function may be called in process context.
-        unsafe { bindings::rvdpa_wait_for_text() };
+        // The last device may have been released on another CPU just now. Nobody adds one
+        // any more, and whoever did has let go of the bus's lock since.
+        if self.used.load(Relaxed) {
+            // SAFETY: The function may be called in process context.
+            unsafe { bindings::rvdpa_wait_for_text() };
+        }
     }
 }
 
