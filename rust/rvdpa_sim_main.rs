@@ -42,7 +42,7 @@ module! {
         },
         vq_num_max: u16 {
             default: 1024,
-            description: "Greatest size of a virtqueue, a power of two from 2 to 32768 (1024)",
+            description: "Greatest size of a virtqueue, from 2 to 32768 (1024)",
         },
         switches: u8 {
             default: 1,

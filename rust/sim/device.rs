@@ -302,7 +302,8 @@ impl NetDevice {
         control.suspended = false;
         for slot in self.slots() {
             slot.stop();
-            slot.with(|vq| vq.reset(self.parameters.num_max));
+            let num_max = self.parameters.vq_num_max(Features::NONE);
+            slot.with(|vq| vq.reset(num_max));
             slot.notify().reset();
             // A number of an address space that was checked when the device was made.
             let _ = slot.set_asid(0);

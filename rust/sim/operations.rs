@@ -100,9 +100,8 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn set_vq_num(dev: &Device<Self>, idx: u16, num: u32) {
-        let num = u16::try_from(num)
-            .unwrap_or(u16::MAX)
-            .min(dev.parameters.num_max);
+        let max = Self::get_vq_num_max(dev);
+        let num = u16::try_from(num).unwrap_or(max).min(max);
         dev.with_vq(idx, |vq| vq.set_num(num));
     }
 
@@ -175,7 +174,7 @@ impl vdpa::Operations for NetDevice {
         if dev.control.lock().status.contains(Status::DRIVER_OK) {
             dev.with_vq(idx, |vq| vq.num()).unwrap_or(0)
         } else {
-            dev.parameters.num_max
+            Self::get_vq_num_max(dev)
         }
     }
 
@@ -243,7 +242,8 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn get_vq_num_max(dev: &Device<Self>) -> u16 {
-        dev.parameters.num_max
+        let features = dev.control.lock().features;
+        dev.parameters.vq_num_max(features)
     }
 
     fn get_vq_num_min(_dev: &Device<Self>) -> u16 {

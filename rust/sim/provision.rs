@@ -119,7 +119,7 @@ pub(crate) struct Parameters {
     pub(crate) use_va: bool,
     /// How drivers of this kernel map memory.
     pub(crate) driver_memory: DriverMemory,
-    /// The greatest size of a virtqueue.
+    /// The greatest size of a packed virtqueue.
     pub(crate) num_max: u16,
     /// How many switches there are.
     pub(crate) switches: u8,
@@ -142,9 +142,9 @@ impl Parameters {
                 return Err(EINVAL);
             }
         }
-        if !(2..=layout::MAX_SIZE).contains(&num_max) || !num_max.is_power_of_two() {
+        if !(2..=layout::MAX_SIZE).contains(&num_max) {
             pr_err!(
-                "vq_num_max={num_max}: give a power of two from 2 to {}\n",
+                "vq_num_max={num_max}: give a number from 2 to {}\n",
                 layout::MAX_SIZE
             );
             return Err(EINVAL);
@@ -168,6 +168,18 @@ impl Parameters {
             },
             num_max,
         })
+    }
+}
+
+impl Parameters {
+    /// The greatest size of a virtqueue of the format that was negotiated: that of a split
+    /// one is a power of two (2.7).
+    pub(super) fn vq_num_max(&self, features: Features) -> u16 {
+        if features.contains(Features::RING_PACKED) {
+            self.num_max
+        } else {
+            1 << self.num_max.checked_ilog2().unwrap_or(0)
+        }
     }
 }
 

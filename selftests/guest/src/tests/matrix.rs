@@ -26,6 +26,9 @@ pub const TESTS: &[Test] = &[
     Test::new("matrix.strict", strict)
         .with("strict=1")
         .seconds(60),
+    Test::new("matrix.odd_rings", odd_rings)
+        .with("vq_num_max=1000")
+        .seconds(60),
     Test::new("matrix.unlike_ends", unlike).seconds(90),
     Test::new("matrix.default_features", default).seconds(60),
     Test::new("matrix.large_datagrams", large_datagrams).seconds(60),
@@ -323,6 +326,35 @@ fn strict(context: &mut Context) -> Outcome {
             },
         ],
     )
+}
+
+/// Packed rings may have any size; split ones have a power of two.
+fn odd_rings(context: &mut Context) -> Outcome {
+    for (packed, size) in [(true, "1000"), (false, "512")] {
+        let combination = Combination {
+            packed,
+            iperf: false,
+            ..FIRST
+        };
+        context.step(combination);
+        let wire = Wire::new(combination.spec())?;
+        let line = traffic(context, &wire, 1, Some(combination))?;
+        context.note(format_args!("{combination}: rings of {size}: {line}"));
+        for port in [&wire.a, &wire.b] {
+            let rings = port.run(&["ethtool", "-g", port.device.name()])?;
+            let sizes = ["RX:", "TX:"].map(|name| {
+                let mut words = rings.lines().filter_map(|line| line.strip_prefix(name));
+                words.next_back().map(|word| word.trim().to_owned())
+            });
+            check_eq!(
+                sizes,
+                [Some(size.to_owned()), Some(size.to_owned())],
+                "{rings}"
+            );
+        }
+        wire.delete()?;
+    }
+    Ok(())
 }
 
 /// What one end leaves to the device, the other cannot take: the device does it.
