@@ -8,8 +8,8 @@
 //! - [`worker`] runs a queue: [`transmit`] moves frames, [`control`] answers commands,
 //!   which [`command`] carries out, and [`receive`] is filled by others;
 //! - [`fabric`] says where frames go, from [`port`] to port, which [`lookups`] remembers,
-//!   and [`steering`] which queue of a port they go to;
-//! - [`deliver`] brings a frame to a receive queue in the form that its driver wants, during
+//!   and [`steering`] which queue of a port they go to, for which [`flows`] are remembered;
+//! - [`deliver`] brings a frame to a receive queue in the [`format`] that its driver wants, during
 //!   a [`session`], buffer by buffer of a [`packet`]; what cannot be brought there now waits
 //!   in an [`inbox`], [`stored`] in the module's own memory;
 //! - [`queue`] is one virtqueue, [`notify`] how its two sides call each other, [`memory`]
@@ -36,6 +36,8 @@ mod debugfs;
 mod deliver;
 mod device;
 mod fabric;
+mod flows;
+mod format;
 mod inbox;
 mod lookups;
 mod management;

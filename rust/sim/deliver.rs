@@ -4,13 +4,13 @@
 //! left to be done, else with the checksum filled in, or in segments.
 
 use super::{
+    format::Format,
     memory::DeviceMemory,
     packet::{
         First,
         Full,
         Packet, //
     },
-    receive::Format,
 };
 use crate::{
     net::{

@@ -2,10 +2,7 @@
 
 //! Writing one frame to a receive queue, which may take several of its buffers.
 
-use super::{
-    memory::DeviceMemory,
-    receive::Format, //
-};
+use super::{format::Format, memory::DeviceMemory};
 use crate::{
     vdpa::iommu::Area,
     virtio::{

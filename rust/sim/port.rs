@@ -4,6 +4,7 @@
 
 use super::{
     fabric::Fabric,
+    flows::Flows,
     queue::Counters,
     receive::Receive,
     shared::Shared,
@@ -40,9 +41,6 @@ use kernel::{
     },
 };
 
-/// How many flows a port remembers; a power of two.
-const FLOWS: usize = 256;
-
 /// What the driver has asked for by the control queue.
 struct Wishes {
     filter: Filter,
@@ -62,8 +60,8 @@ pub(super) struct Port {
     transmitters: KVec<Arc<Attachment<Transmit>>>,
     #[pin]
     wishes: SpinLockBh<Wishes>,
-    /// Which pair the flows came from, by hash. Empty where there is one pair only.
-    flows: KVec<Atomic<i32>>,
+    /// Which pair the driver sends flows from.
+    pub(super) flows: Flows,
     /// Whether the driver left the steering to the device, and has several pairs.
     learns: AtomicFlag,
     /// Whether the device is gone, or on its way.
@@ -81,13 +79,7 @@ impl Port {
         receivers: KVec<Arc<Worker<Receive>>>,
         transmitters: KVec<Arc<Attachment<Transmit>>>,
     ) -> Result<Arc<Self>> {
-        let mut flows = KVec::new();
-        if receivers.len() > 1 {
-            flows.reserve(FLOWS, GFP_KERNEL)?;
-            for _ in 0..FLOWS {
-                flows.push(Atomic::new(0), GFP_KERNEL)?;
-            }
-        }
+        let flows = Flows::new(receivers.len() > 1)?;
         let wishes = Wishes {
             filter: Filter::new(false),
             steering: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
@@ -150,28 +142,10 @@ impl Port {
         self.fabric.changed();
     }
 
-    /// Whether [`learn`](Self::learn) wants to know of the frames that the device sends.
+    /// Whether it matters which pair the driver sends flows from.
     #[inline]
     pub(super) fn learns(&self) -> bool {
         self.learns.load(Relaxed)
-    }
-
-    /// Notes that the driver sends the flow with this hash from this pair.
-    #[inline]
-    pub(super) fn learn(&self, flow: u32, pair: u16) {
-        if let Some(seen) = self.flows.get(flow as usize % FLOWS) {
-            if seen.load(Relaxed) != i32::from(pair) {
-                seen.store(pair.into(), Relaxed);
-            }
-        }
-    }
-
-    /// The pair that the driver last sent this flow from.
-    #[inline]
-    pub(super) fn pair_of(&self, flow: u32) -> u16 {
-        self.flows
-            .get(flow as usize % FLOWS)
-            .map_or(0, |seen| seen.load(Relaxed) as u16)
     }
 
     /// Gives the device another address.
@@ -194,9 +168,7 @@ impl Port {
     pub(super) fn reset(&self, filters_vlans: bool, steering: Arc<Steering>) {
         self.set_filter(|filter| *filter = Filter::new(filters_vlans));
         self.set_steering(steering);
-        for flow in &self.flows {
-            flow.store(0, Relaxed);
-        }
+        self.flows.forget();
     }
 
     /// What was received and sent, all queues together.

@@ -8,6 +8,7 @@
 //! do not reach the memory of its driver: then their frames wait in an [`Inbox`].
 
 use super::{
+    format::Format,
     inbox::Inbox,
     memory::DeviceMemory,
     queue::Vq,
@@ -28,39 +29,13 @@ use crate::{
     vdpa::iommu::Context,
     virtio::{
         fault::Place,
-        features::Features,
-        net::{
-            offload::initial_guest_offloads,
-            NetHeader, //
-        },
+        features::Features, //
     },
 };
 use kernel::prelude::*;
 
 /// How many frames that waited are handled under the lock at a time.
 const BATCH: u32 = 64;
-
-/// How the driver wants to find frames in its receive buffers.
-#[derive(Clone, Copy)]
-pub(super) struct Format {
-    /// Length of the virtio header, in bytes.
-    pub(super) header_len: usize,
-    /// Whether a frame may take several buffers.
-    pub(super) mergeable: bool,
-    /// The offloads that the driver takes: `GUEST_*`.
-    pub(super) offloads: Features,
-}
-
-impl Format {
-    /// That of a driver with these features.
-    pub(super) fn new(features: Features) -> Self {
-        Self {
-            header_len: NetHeader::len_with(features),
-            mergeable: features.contains(Features::NET_MRG_RXBUF),
-            offloads: initial_guest_offloads(features),
-        }
-    }
-}
 
 /// A receive queue.
 pub(super) struct Receive {

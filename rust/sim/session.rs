@@ -8,6 +8,7 @@ use super::{
         Source,
         Target, //
     },
+    format::Format,
     inbox::Inbox,
     memory::DeviceMemory,
     packet::Full,
@@ -15,10 +16,7 @@ use super::{
         Completions,
         Counters, //
     },
-    receive::{
-        Format,
-        Receive, //
-    },
+    receive::Receive,
 };
 use crate::{
     net::frame::MAX_HEADERS,

@@ -3,7 +3,7 @@
 //! Which receive queue a frame goes to (5.1.6.5.5, 5.1.6.5.7), and what is said of its
 //! hash (5.1.6.4.3).
 
-use super::port::Port;
+use super::flows::Flows;
 use crate::{
     net::{
         flow::{
@@ -63,9 +63,9 @@ impl Steering {
         self.hasher.is_some() || self.learns()
     }
 
-    /// Where a frame goes that `port` receives.
+    /// Where a frame goes for a driver that sends these flows.
     #[inline]
-    pub(super) fn steer(&self, port: &Port, headers: Option<&Headers>) -> Steered {
+    pub(super) fn steer(&self, flows: &Flows, headers: Option<&Headers>) -> Steered {
         let Some(headers) = headers else {
             return Steered::default();
         };
@@ -75,7 +75,7 @@ impl Steering {
         };
         let pair = match &self.spread {
             Spread::Automatic(pairs @ 2..) => {
-                Some(port.pair_of(flow::symmetric(headers))).filter(|pair| pair < pairs)
+                Some(flows.pair_of(flow::symmetric(headers))).filter(|pair| pair < pairs)
             }
             Spread::Automatic(_) => None,
             Spread::Table(table) => Some(table.queue(hash.map(|hash| hash.value))),

@@ -95,7 +95,7 @@ impl Batch<'_, '_> {
                 self.look_deeper(&mut frame.rest)?;
             }
             let headers = self.scratch.found.headers.as_ref();
-            let steered = steering.steer(&port, headers);
+            let steered = steering.steer(&port.flows, headers);
             self.scratch.found.steered = steered;
             if let Some(receiver) = port.receivers.get(usize::from(steered.pair)) {
                 // The others want to read it, too.

@@ -133,7 +133,7 @@ impl Batch<'_, '_> {
             return Ok(Err(Reason::Runt));
         };
         if learns {
-            port.learn(flow::symmetric(headers), self.env.pair);
+            port.flows.learn(flow::symmetric(headers), self.env.pair);
         }
         let route = match self.lookups.route(port, headers, self.second) {
             // What was begun is ended in the same way.
@@ -176,7 +176,7 @@ impl Batch<'_, '_> {
             self.look_deeper(reader)?;
             if let Some((port, steering)) = self.lookups.to(slot) {
                 let headers = self.scratch.found.headers.as_ref();
-                self.scratch.found.steered = steering.steer(port, headers);
+                self.scratch.found.steered = steering.steer(&port.flows, headers);
             }
         }
         Ok(())
