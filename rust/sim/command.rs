@@ -3,6 +3,7 @@
 //! Carrying out commands of the control queue.
 
 use super::{
+    notify::Notify,
     port::Port,
     queue::Counters,
     steering::{
@@ -184,30 +185,14 @@ impl Commander {
                     receiver.notify.set_coalescing(from(coalescing));
                 }
             }
-            Command::CoalVqSet(index, coalescing) => {
-                let (kind, pair) = self.enabled(*index, limits)?;
-                match kind {
-                    QueueKind::Receive => port
-                        .receivers
-                        .get(pair)?
-                        .notify
-                        .set_coalescing(from(coalescing)),
-                    _ => self
-                        .transmitters
-                        .get(pair)?
-                        .notify
-                        .set_coalescing(from(coalescing)),
-                }
-            }
+            Command::CoalVqSet(index, coalescing) => self
+                .enabled(*index, limits)?
+                .set_coalescing(from(coalescing)),
             Command::CoalVqGet(index) => {
-                let (kind, pair) = self.enabled(*index, limits)?;
                 let CoalescingParameters {
                     max_usecs,
                     max_packets,
-                } = match kind {
-                    QueueKind::Receive => port.receivers.get(pair)?.notify.coalescing(),
-                    _ => self.transmitters.get(pair)?.notify.coalescing(),
-                };
+                } = self.enabled(*index, limits)?.coalescing();
                 let coalescing = coalescing::Coalescing {
                     max_packets,
                     max_usecs,
@@ -227,16 +212,22 @@ impl Commander {
         Some(Answer::Nothing)
     }
 
-    /// What a virtqueue is for, and its pair, if the driver has enabled it.
-    fn enabled(&self, index: u16, limits: &Limits) -> Option<(QueueKind, usize)> {
+    /// How a receive or transmit queue and its driver call each other, if the driver has
+    /// enabled it.
+    fn enabled(&self, index: u16, limits: &Limits) -> Option<&Notify> {
         let pair = usize::from(index / 2);
-        let kind = limits.kind(index)?;
-        let enabled = match kind {
-            QueueKind::Receive => self.port.receivers.get(pair)?.with(|vq| vq.is_running()),
-            QueueKind::Transmit => self.transmitters.get(pair)?.with(|vq| vq.is_running()),
-            QueueKind::Control => false,
+        let (notify, enabled) = match limits.kind(index)? {
+            QueueKind::Receive => {
+                let receiver = self.port.receivers.get(pair)?;
+                (&receiver.notify, receiver.with(|vq| vq.is_running()))
+            }
+            QueueKind::Transmit => {
+                let transmitter = self.transmitters.get(pair)?;
+                (&transmitter.notify, transmitter.with(|vq| vq.is_running()))
+            }
+            QueueKind::Control => return None,
         };
-        enabled.then_some((kind, pair))
+        enabled.then_some(notify)
     }
 
     /// Writes what follows the acknowledgement, of `room` bytes in all.

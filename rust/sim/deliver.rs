@@ -178,7 +178,8 @@ pub(super) struct Target<'m, 'a, Q> {
 }
 
 impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
-    /// Delivers a frame. After an error, nothing of it is there.
+    /// Delivers a frame. After an error, a part of it may be there: the queue has to be
+    /// rewound to where it was.
     #[inline]
     pub(super) fn deliver<'s, W>(
         &self,
@@ -189,9 +190,8 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         W: Walk<'s>,
         W::Memory: CopyTo<DeviceMemory<'a>>,
     {
-        let mark = self.ring.mark();
         let mut delivered = Delivered::default();
-        let result = match source.work {
+        delivered.full = match source.work {
             None => self.whole(source, &Offload::NONE, 0, &mut delivered),
             Some(work) if work.is_accepted_by(self.format.offloads) => {
                 self.whole(source, &work.offload, work.header_len, &mut delivered)
@@ -200,17 +200,8 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
                 None => self.completed(source, work, scratch, &mut delivered),
                 Some(request) => self.segments(source, work, request, scratch, &mut delivered),
             },
-        };
-        match result {
-            Ok(full) => {
-                delivered.full = full;
-                Ok(delivered)
-            }
-            Err(error) => {
-                self.ring.rewind(mark);
-                Err(error)
-            }
-        }
+        }?;
+        Ok(delivered)
     }
 
     /// Delivers a frame as it is.
@@ -259,13 +250,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         let rest = sum(&mut source.rest.clone(), u64::MAX).map_err(TransferError::Source)?;
         // There are as many leading bytes as it needs.
         let _ = work.checksum.complete(leading, rest);
-        let mut first = None;
-        let Some(mut packet) = self.open(&Offload::NONE, 0, source.hash, &mut first)? else {
-            return Ok(Some(Full::NoBuffer));
-        };
-        let fits =
-            packet.write(leading).map_err(to_receiver)? && packet.copy(source.rest, u64::MAX)?;
-        self.end(packet, fits, delivered)
+        self.whole(Source { leading, ..source }, &Offload::NONE, 0, delivered)
     }
 
     /// Delivers the segments of a frame.

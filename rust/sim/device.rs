@@ -14,7 +14,6 @@ use super::{
     queue::Vq,
     receive::Receive,
     shared::Shared,
-    steering::Steering,
     transmit::Transmit,
     worker::Worker, //
 };
@@ -96,8 +95,6 @@ pub(crate) struct NetDevice {
     pub(super) port: Connection,
     pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
     pub(super) control_queue: Arc<Worker<ControlQueue>>,
-    /// The steering of a driver that has not said anything.
-    single: Arc<Steering>,
     #[pin]
     pub(super) control: Mutex<Control>,
 }
@@ -189,7 +186,6 @@ impl NetDevice {
             _files: files,
             transmitters,
             control_queue,
-            single: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
             control <- new_mutex!(Control {
                 provision,
                 status: Status::RESET,
@@ -281,7 +277,7 @@ impl NetDevice {
     /// Forgets what the driver has asked for by the control queue.
     fn forget_wishes(&self, features: Features) {
         let filters_vlans = features.contains(Features::NET_CTRL_VLAN);
-        self.port.reset(filters_vlans, self.single.clone());
+        self.port.reset(filters_vlans);
         for slot in self.slots() {
             slot.notify().forget_wishes();
         }

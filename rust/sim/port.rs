@@ -58,6 +58,8 @@ pub(super) struct Port {
     pub(super) receivers: KVec<Arc<Worker<Receive>>>,
     /// The transmit queues.
     transmitters: KVec<Arc<Attachment<Transmit>>>,
+    /// The steering of a driver that has not said anything.
+    single: Arc<Steering>,
     #[pin]
     wishes: SpinLockBh<Wishes>,
     /// Which pair the driver sends flows from.
@@ -80,9 +82,10 @@ impl Port {
         transmitters: KVec<Arc<Attachment<Transmit>>>,
     ) -> Result<Arc<Self>> {
         let flows = Flows::new(receivers.len() > 1)?;
+        let single = Arc::new(Steering::SINGLE, GFP_KERNEL)?;
         let wishes = Wishes {
             filter: Filter::new(false),
-            steering: Arc::new(Steering::SINGLE, GFP_KERNEL)?,
+            steering: single.clone(),
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -91,6 +94,7 @@ impl Port {
                 name,
                 receivers,
                 transmitters,
+                single,
                 wishes <- new_spinlock_bh!(wishes, "rvdpa_sim::Port::wishes"),
                 flows,
                 learns: AtomicFlag::new(false),
@@ -163,11 +167,11 @@ impl Port {
         }
     }
 
-    /// Starts anew with what a driver has by default: how it filters, and how many pairs
-    /// it uses.
-    pub(super) fn reset(&self, filters_vlans: bool, steering: Arc<Steering>) {
+    /// Starts anew with what a driver has by default: whether it filters VLANs, and one
+    /// pair.
+    pub(super) fn reset(&self, filters_vlans: bool) {
         self.set_filter(|filter| *filter = Filter::new(filters_vlans));
-        self.set_steering(steering);
+        self.set_steering(self.single.clone());
         self.flows.forget();
     }
 

@@ -177,9 +177,12 @@ impl<'r, 'a> Session<'r, 'a> {
         };
         let delivered = match result {
             Ok(delivered) => delivered,
-            Err(TransferError::Source(error)) => return Err(Undelivered::Sender(error)),
-            Err(TransferError::Destination(error)) => {
-                self.failed(error)?;
+            Err(error) => {
+                self.rewind();
+                match error {
+                    TransferError::Source(error) => return Err(Undelivered::Sender(error)),
+                    TransferError::Destination(error) => self.failed(error)?,
+                }
                 Delivered::nothing(Full::NoBuffer)
             }
         };
@@ -210,6 +213,12 @@ impl<'r, 'a> Session<'r, 'a> {
     /// Takes the last frame back.
     #[cold]
     pub(super) fn undo(&mut self) {
+        self.rewind();
+    }
+
+    /// Takes back what was written of the last frame.
+    #[cold]
+    fn rewind(&mut self) {
         match (&mut self.ring, self.mark.take()) {
             (Some(Engine::Split(ring)), Some(Mark::Split(mark))) => ring.rewind(mark),
             (Some(Engine::Packed(ring)), Some(Mark::Packed(mark))) => ring.rewind(mark),

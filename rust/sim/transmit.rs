@@ -19,6 +19,7 @@ use super::{
         Vq, //
     },
     receive::Receive,
+    session::Undelivered,
     steering::Steered,
     worker::{
         After,
@@ -223,6 +224,15 @@ enum Stop {
     FaultIn(Arc<Worker<Receive>>, Place),
     /// Something has to be prepared anew.
     Again,
+}
+
+impl From<Undelivered> for Stop {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::Sender(error) => Stop::Sender(error),
+            Undelivered::Receiver(place) => Stop::Receiver(place),
+        }
+    }
 }
 
 impl From<QueueError> for Stop {

@@ -113,17 +113,6 @@ impl Drop for OwnedQueue {
 pub struct QueueHandle(Arc<Revocable<Queues>>);
 
 impl QueueHandle {
-    /// Puts `work` on the queue, to run on any CPU, unless it is there already.
-    ///
-    /// May be called from any context. Work that comes after the queue's end is dropped.
-    #[inline]
-    pub fn enqueue<W, const ID: u64>(&self, work: W)
-    where
-        W: RawWorkItem<ID> + Send + 'static,
-    {
-        self.enqueue_on(None, work);
-    }
-
     /// Puts `work` on the queue, to run on CPU `cpu`, unless it is there already.
     ///
     /// For `None`, and where `cpu` is not online, it runs on any CPU. If `cpu` goes offline

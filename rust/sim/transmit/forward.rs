@@ -10,8 +10,7 @@ use super::{
         receive::Receive,
         session::{
             End,
-            Session,
-            Undelivered, //
+            Session, //
         },
         worker::{
             Action,
@@ -135,11 +134,7 @@ impl Batch<'_, '_> {
             work: found.work.as_ref(),
             hash: found.steered.hash,
         };
-        match session.deliver(source, built) {
-            Ok(bytes) => Ok(bytes),
-            Err(Undelivered::Sender(error)) => Err(Stop::Sender(error)),
-            Err(Undelivered::Receiver(place)) => Err(Stop::Receiver(place)),
-        }
+        Ok(session.deliver(source, built)?)
     }
 
     /// Does something while the lock of a receive queue is held, and shows its driver what
@@ -161,8 +156,7 @@ impl Batch<'_, '_> {
         let mut session = Session::new(receive, &mem, reaches);
         let result = match session.begin() {
             Ok(()) => f(self, &mut session),
-            Err(Undelivered::Receiver(place)) => Err(Stop::Receiver(place)),
-            Err(Undelivered::Sender(error)) => Err(Stop::Sender(error)),
+            Err(undelivered) => Err(undelivered.into()),
         };
         let end = session.end();
         if let End::Broken(_) = end {
