@@ -176,6 +176,19 @@ impl Inbox {
         }
     }
 
+    /// Takes the last frame out.
+    pub(super) fn drop_last(&mut self) {
+        let Some(count) = self.count.checked_sub(1) else {
+            return;
+        };
+        let last = (self.first + count) % FRAMES;
+        if let Some(frame) = self.frames.get_mut(last).and_then(Option::take) {
+            // INVARIANT: The frames before end there, or further in front.
+            self.end = frame.start;
+            self.count = count;
+        }
+    }
+
     /// Whether no frame waits.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0

@@ -80,19 +80,20 @@ impl Receive {
         let mut session = Session::new(self, mem, true);
         let mut missing = None;
         let mut frames = 0;
-        let mut result = session.begin().map(|()| None);
+        let mut result = session.begin();
         while frames < BATCH && result.is_ok() {
             match inbox.with_first(|source| session.deliver(source, &mut built)) {
                 None => break,
-                Some(delivered) => result = delivered,
-            }
-            if result.is_ok() {
-                inbox.drop_first();
-                frames += 1;
+                Some(Ok((delivered, _))) => {
+                    session.count(&delivered);
+                    inbox.drop_first();
+                    frames += 1;
+                }
+                Some(Err(undelivered)) => result = Err(undelivered),
             }
         }
         match result {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(Undelivered::Receiver(place)) => missing = Some(place),
             // What is stored can be read; if not, it is of no use.
             Err(Undelivered::Sender(_)) => inbox.drop_first(),

@@ -130,14 +130,15 @@ impl<'r, 'a> Session<'r, 'a> {
         result.or_else(|error| self.failed(error))
     }
 
-    /// Delivers a frame, or drops it if the queue cannot take it. Returns its length, if
-    /// that is known then.
+    /// Delivers a frame, or drops it if the queue cannot take it. Returns what was
+    /// delivered, for [`count`](Self::count), and the length of the frame, if that is known
+    /// then.
     #[inline]
     pub(super) fn deliver<'s, W>(
         &mut self,
         source: Source<'_, '_, Reader<'s, W>>,
         built: &mut [u8; MAX_HEADERS],
-    ) -> Result<Option<u64>, Undelivered>
+    ) -> Result<(Delivered, Option<u64>), Undelivered>
     where
         W: Walk<'s>,
         W::Memory: crate::virtio::memory::CopyTo<DeviceMemory<'a>>,
@@ -145,14 +146,12 @@ impl<'r, 'a> Session<'r, 'a> {
         let (mem, format) = (self.mem, self.format);
         let whole = source.work.is_none();
         if let Some(inbox) = &mut self.inbox {
-            let result = inbox.put(source).map_err(Undelivered::Sender)?;
-            return Ok(match result {
-                Ok(bytes) => Some(bytes),
-                Err(full) => {
-                    self.dropped(full);
-                    None
-                }
-            });
+            // What waits is counted when it is delivered.
+            return match inbox.put(source) {
+                Ok(Ok(bytes)) => Ok((Delivered::default(), Some(bytes))),
+                Ok(Err(full)) => Ok((Delivered::nothing(full), None)),
+                Err(error) => Err(Undelivered::Sender(error)),
+            };
         }
         let result = match &mut self.ring {
             None => Ok(Delivered::nothing(Full::NoBuffer)),
@@ -186,6 +185,13 @@ impl<'r, 'a> Session<'r, 'a> {
                 Delivered::nothing(Full::NoBuffer)
             }
         };
+        let length = (whole && delivered.full.is_none()).then_some(delivered.bytes);
+        Ok((delivered, length))
+    }
+
+    /// Counts what was delivered, when it is not going to be taken back.
+    #[inline]
+    pub(super) fn count(&mut self, delivered: &Delivered) {
         self.completed += delivered.buffers;
         self.counters.packets += u64::from(delivered.frames);
         self.counters.bytes += delivered.bytes;
@@ -195,25 +201,20 @@ impl<'r, 'a> Session<'r, 'a> {
             self.counters.large_bytes += delivered.bytes;
         }
         match delivered.full {
-            Some(full) => self.dropped(full),
-            None if whole => return Ok(Some(delivered.bytes)),
+            Some(Full::NoBuffer) => self.counters.drops_no_buffer += 1,
+            Some(Full::TooLarge) => self.counters.drops_too_large += 1,
             None => {}
-        }
-        Ok(None)
-    }
-
-    /// Counts a frame that cannot be delivered.
-    fn dropped(&mut self, full: Full) {
-        match full {
-            Full::NoBuffer => self.counters.drops_no_buffer += 1,
-            Full::TooLarge => self.counters.drops_too_large += 1,
         }
     }
 
     /// Takes the last frame back.
     #[cold]
-    pub(super) fn undo(&mut self) {
-        self.rewind();
+    pub(super) fn undo(&mut self, delivered: &Delivered) {
+        match &mut self.inbox {
+            Some(inbox) if delivered.full.is_none() => inbox.drop_last(),
+            Some(_) => {}
+            None => self.rewind(),
+        }
     }
 
     /// Takes back what was written of the last frame.

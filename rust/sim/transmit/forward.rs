@@ -4,7 +4,10 @@
 
 use super::{
     super::{
-        deliver::Source,
+        deliver::{
+            Delivered,
+            Source, //
+        },
         lookups::Route,
         memory::DeviceMemory,
         receive::Receive,
@@ -60,12 +63,13 @@ impl Batch<'_, '_> {
                 if frame.route != Route::To(slot) || batch.scratch.found.steered.pair != pair {
                     break;
                 }
-                let bytes = batch.deliver(session, &mut frame.rest)?;
+                let (delivered, bytes) = batch.deliver(session, &mut frame.rest)?;
                 if let Err(error) = batch.sent(ring, mem, next.take(), bytes) {
                     // Else the frame would come twice.
-                    session.undo();
+                    session.undo(&delivered);
                     return Err(error);
                 }
+                session.count(&delivered);
                 *next = batch.next(ring, mem)?;
             }
             Ok(())
@@ -100,7 +104,9 @@ impl Batch<'_, '_> {
                 // The others want to read it, too.
                 let mut rest = frame.rest.clone();
                 self.with(receiver, |batch, session| {
-                    batch.deliver(session, &mut rest).map(drop)
+                    let (delivered, _) = batch.deliver(session, &mut rest)?;
+                    session.count(&delivered);
+                    Ok(())
                 })?;
             }
             self.frames += 1;
@@ -110,14 +116,13 @@ impl Batch<'_, '_> {
         self.sent(ring, mem, frame.take(), None)
     }
 
-    /// Delivers a frame to the receive queue of a session. Returns its length, if that is
-    /// known then.
+    /// Delivers a frame to the receive queue of a session; see [`Session::deliver`].
     #[inline]
     fn deliver<'m, W>(
         &mut self,
         session: &mut Session<'_, '_>,
         rest: &mut Reader<'m, W>,
-    ) -> Result<Option<u64>, Stop>
+    ) -> Result<(Delivered, Option<u64>), Stop>
     where
         W: Walk<'m>,
         W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
