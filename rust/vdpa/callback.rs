@@ -12,13 +12,7 @@ use crate::bindings;
 use kernel::{
     ffi::c_void,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 /// What a bus driver registered.
@@ -59,7 +53,6 @@ struct State {
 pub struct Callback {
     #[pin]
     state: SpinLockBh<State>,
-    calls: Atomic<u64>,
 }
 
 impl Callback {
@@ -71,7 +64,6 @@ impl Callback {
                     State { registered: None, masked: false },
                     "vdpa::Callback::state"
                 ),
-                calls: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -92,13 +84,7 @@ impl Callback {
         // SAFETY: By the invariant of `Registered`: replacing and clearing wait for the
         // lock that is held here. Softirqs are disabled, as network drivers expect.
         unsafe { (registered.function)(registered.private) };
-        self.calls.fetch_add(1, Relaxed);
         true
-    }
-
-    /// How often the driver was called since the device was made.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Relaxed)
     }
 
     /// Keeps the driver from being called until [`unmask`](Self::unmask).

@@ -13,9 +13,9 @@ use crate::{
     outcome::{Outcome, While},
     tests::{
         hostile::{expect_fault, Faulty},
-        rings::{both, kind},
+        rings::{both, kind, plan, FEW},
     },
-    vhost::{Client, LoopPlan, Net, Plan, IOVA, TX},
+    vhost::{Client, Net, Plan, IOVA, TX},
 };
 use rvdpa_virtio::{
     layout::QueueLayout,
@@ -45,19 +45,6 @@ pub const VA_TESTS: &[Test] = &[
     Test::new("vhost_va.memory_unmapped_by_the_process", process_unmaps).with("use_va=1"),
     Test::new("vhost_pa.shared_memory_works_too", shared),
 ];
-
-const FEW: LoopPlan = LoopPlan {
-    count: 20,
-    size: 100,
-    in_flight: 8,
-};
-
-fn plan(context: &Context) -> Plan {
-    Plan {
-        kind: kind(context),
-        ..Plan::default()
-    }
-}
 
 /// A driver that has mapped nothing, nor is running.
 fn unmapped(context: &Context) -> Outcome<(Device, Net)> {

@@ -80,6 +80,21 @@ pub(super) fn kind(context: &Context) -> Kind {
     }
 }
 
+/// A client with that kind of memory.
+pub(super) fn plan(context: &Context) -> Plan {
+    Plan {
+        kind: kind(context),
+        ..Plan::default()
+    }
+}
+
+/// Enough frames to see that the rings work.
+pub(super) const FEW: LoopPlan = LoopPlan {
+    count: 20,
+    size: 100,
+    in_flight: 8,
+};
+
 /// A device whose rings have a format: one without attributes, if that will do.
 pub(super) fn ring_device(name: &str, format: Format) -> Outcome<(Device, String)> {
     match format {

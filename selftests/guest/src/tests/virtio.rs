@@ -152,15 +152,21 @@ fn every_size(_: &mut Context) -> Outcome {
     device.delete()
 }
 
+/// A device with an MTU, and its interface, which is up and has that MTU.
+fn with_mtu(name: &str, mtu: u16) -> Outcome<(Device, String)> {
+    let device = Device::add_with(name, |attributes| {
+        attributes.put(attribute::NET_CFG_MTU, &mtu.to_ne_bytes())
+    })?;
+    device.bind(Driver::Virtio)?;
+    let interface = device.interface()?;
+    netdev::up(&interface)?;
+    check_eq!(netdev::mtu(&interface)?, u32::from(mtu), "MTU");
+    Ok((device, interface))
+}
+
 fn mtu_edge(_: &mut Context) -> Outcome {
     for mtu in [68_u16, 1000, 1500] {
-        let device = Device::add_with("edge", |attributes| {
-            attributes.put(attribute::NET_CFG_MTU, &mtu.to_ne_bytes())
-        })?;
-        device.bind(Driver::Virtio)?;
-        let interface = device.interface()?;
-        netdev::up(&interface)?;
-        check_eq!(netdev::mtu(&interface)?, u32::from(mtu), "MTU");
+        let (device, interface) = with_mtu("edge", mtu)?;
         let most = usize::from(mtu) + frame::HEADER;
         check_sizes(&interface, [most - 1, most].into_iter())?;
         let mac = netdev::mac(&interface)?;
@@ -187,13 +193,7 @@ fn mtu_edge(_: &mut Context) -> Outcome {
 
 fn jumbo(_: &mut Context) -> Outcome {
     for mtu in [1501_u16, 9000, 65535] {
-        let device = Device::add_with("jumbo", |attributes| {
-            attributes.put(attribute::NET_CFG_MTU, &mtu.to_ne_bytes())
-        })?;
-        device.bind(Driver::Virtio)?;
-        let interface = device.interface()?;
-        netdev::up(&interface)?;
-        check_eq!(netdev::mtu(&interface)?, u32::from(mtu), "MTU");
+        let (device, interface) = with_mtu("jumbo", mtu)?;
         let most = usize::from(mtu) + frame::HEADER;
         let steps = (60..most).step_by(most / 23);
         let sizes: Vec<usize> = steps.chain([4095, 4096, 4097, most - 1, most]).collect();

@@ -7,8 +7,8 @@ use crate::{
     check, frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    tests::rings::{each_ring, kind, ring_device},
-    vhost::{Format, LoopPlan, Net, Plan, TX},
+    tests::rings::{each_ring, plan, ring_device, FEW},
+    vhost::{Format, Net, TX},
 };
 use rvdpa_virtio::{mock::DriverMemory, status::Status};
 use std::{
@@ -22,19 +22,6 @@ pub const TESTS: &[Test] = each_ring! {
     "reset_under_traffic", reset;
     "disable_under_traffic", disable;
 };
-
-const FEW: LoopPlan = LoopPlan {
-    count: 20,
-    size: 100,
-    in_flight: 8,
-};
-
-fn plan(context: &Context) -> Plan {
-    Plan {
-        kind: kind(context),
-        ..Plan::default()
-    }
-}
 
 /// A few numbers that look random and are the same each time.
 struct Dice(u64);

@@ -3,7 +3,7 @@
 //! Interrupts come when they are wanted, and only then; kicks are asked for when they are
 //! needed.
 
-use super::{each_ring, kind, ring_device};
+use super::{each_ring, plan, ring_device};
 use crate::{
     check, check_eq, frame,
     harness::{Context, Test},
@@ -29,9 +29,8 @@ fn interrupts(context: &mut Context, format: Format) -> Outcome {
     for features in choices() {
         let (device, path) = ring_device("ring", format)?;
         let plan = Plan {
-            kind: kind(context),
             features,
-            ..Plan::default()
+            ..plan(context)
         };
         let mut net = Net::new(&path, plan)?;
         net.fill_rx()?;
@@ -71,9 +70,8 @@ fn kicks(context: &mut Context, format: Format) -> Outcome {
     for features in choices() {
         let (device, path) = ring_device("ring", format)?;
         let plan = Plan {
-            kind: kind(context),
             features,
-            ..Plan::default()
+            ..plan(context)
         };
         let mut net = Net::new(&path, plan)?;
         net.fill_rx()?;
