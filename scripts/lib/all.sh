@@ -6,6 +6,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/host.sh"
 . "$LIB/root.sh"
 . "$LIB/kernels.sh"
+. "$LIB/peers.sh"
 . "$LIB/guest.sh"
 . "$LIB/module.sh"
 . "$LIB/selftests.sh"
