@@ -32,6 +32,10 @@ check-host: ## the tests that need no guest (cargo test)
 check-guest: ## the tests in a guest with the kernel of KERNEL
 	@$S/check-guest
 
+.PHONY: check-clients
+check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in a guest
+	@$S/check-clients
+
 .PHONY: shell
 shell: ## a terminal in a guest that has the module loaded
 	@$S/shell

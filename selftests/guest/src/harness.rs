@@ -13,9 +13,9 @@ mod runner;
 mod tidy;
 
 pub use report::Report;
-pub use runner::run_all;
+pub use runner::{run_all, run_one, say, Totals, Verdict};
 
-use crate::{kmsg::Log, outcome::Outcome};
+use crate::{kmsg::Log, outcome::Outcome, parent::Parent};
 use std::time::Duration;
 
 /// One test.
@@ -28,6 +28,8 @@ pub struct Test {
     pub parameters: Option<&'static str>,
     /// How long it may take.
     pub limit: Duration,
+    /// Whose devices it uses.
+    pub parent: Parent,
 }
 
 impl Test {
@@ -38,6 +40,7 @@ impl Test {
             run,
             parameters: Some(""),
             limit: Duration::from_secs(20),
+            parent: Parent::Rvdpa,
         }
     }
 
@@ -73,6 +76,8 @@ pub struct Context {
     pub log: Log,
     /// The module's parameters.
     pub parameters: &'static str,
+    /// Whose devices the test uses.
+    pub parent: Parent,
 }
 
 impl Context {
@@ -84,6 +89,16 @@ impl Context {
     /// Says something about the test that is worth knowing though it passes.
     pub fn note(&mut self, what: impl std::fmt::Display) {
         self.report.note(&what.to_string());
+    }
+
+    /// Names the version of the client that is used.
+    pub fn version(&mut self, version: impl std::fmt::Display) {
+        self.report.version(&version.to_string());
+    }
+
+    /// Says what a client was seen to do, for the table of clients; as often as you like.
+    pub fn exercised(&mut self, what: impl std::fmt::Display) {
+        self.report.exercised(&what.to_string());
     }
 
     /// Whether the module runs with this parameter.

@@ -10,6 +10,7 @@
 //! | [`sys`] | small things of the operating system |
 //! | [`kmsg`] | the kernel log |
 //! | [`module`] | loading and unloading `rvdpa_sim` |
+//! | [`parent`] | whose devices a test uses: ours, or those of the kernel's own simulator |
 //! | [`netlink`], [`tool`] | talking to the vDPA bus: directly, and by the `vdpa` tool |
 //! | [`device`] | a vDPA device, and which bus driver has it |
 //! | [`cpus`], [`trace`] | processors, and what the kernel says that it did on them |
@@ -21,9 +22,11 @@
 //! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
 //! | [`harness`] | runs tests, each in a process of its own |
 //! | [`tests`] | the tests |
+//! | [`clients`] | tests with clients that others wrote |
 
 pub mod arena;
 pub mod bpf;
+pub mod clients;
 pub mod cpus;
 pub mod device;
 pub mod frame;
@@ -40,6 +43,7 @@ pub mod netns;
 #[macro_use]
 pub mod outcome;
 pub mod packet;
+pub mod parent;
 pub mod pcap;
 pub mod stream;
 pub mod sys;

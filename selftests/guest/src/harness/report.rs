@@ -16,6 +16,10 @@ pub enum Line {
     Failure(String),
     /// Why the test did not run.
     Skip(String),
+    /// The version of a client.
+    Version(String),
+    /// What a client did.
+    Exercised(String),
 }
 
 impl Line {
@@ -25,6 +29,8 @@ impl Line {
             Self::Note(text) => ('n', text),
             Self::Failure(text) => ('f', text),
             Self::Skip(text) => ('k', text),
+            Self::Version(text) => ('v', text),
+            Self::Exercised(text) => ('e', text),
         };
         // A pipe keeps no more than 4096 bytes together.
         let text: String = text.replace('\n', " | ").chars().take(1000).collect();
@@ -40,6 +46,8 @@ impl Line {
             'n' => Self::Note(text),
             'f' => Self::Failure(text),
             'k' => Self::Skip(text),
+            'v' => Self::Version(text),
+            'e' => Self::Exercised(text),
             _ => return None,
         })
     }
@@ -65,6 +73,14 @@ impl Report {
 
     pub fn note(&self, text: &str) {
         self.say(&Line::Note(text.to_owned()));
+    }
+
+    pub fn version(&self, text: &str) {
+        self.say(&Line::Version(text.to_owned()));
+    }
+
+    pub fn exercised(&self, text: &str) {
+        self.say(&Line::Exercised(text.to_owned()));
     }
 
     pub fn failure(&self, text: &str) {

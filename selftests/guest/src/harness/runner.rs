@@ -11,6 +11,7 @@ use crate::{
     kmsg::Log,
     module,
     outcome::{Outcome, Stop, While},
+    parent::{peer, Parent},
 };
 use nix::{
     errno::Errno,
@@ -47,11 +48,17 @@ pub struct Totals {
 
 /// How one test went.
 #[derive(Default)]
-struct Verdict {
-    failures: Vec<String>,
-    skip: Option<String>,
+pub struct Verdict {
+    pub failures: Vec<String>,
+    pub skip: Option<String>,
     /// Whether its process could not be ended.
-    stuck: bool,
+    pub stuck: bool,
+    /// The version of the client that it used.
+    pub version: Option<String>,
+    /// What the client did.
+    pub exercised: Vec<String>,
+    /// What the kernel complained of; a failure too.
+    pub complaints: Vec<String>,
 }
 
 /// Runs tests one after the other and prints how they went.
@@ -69,41 +76,54 @@ pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
             ));
             continue;
         }
-        let start = Instant::now();
-        let verdict = run(test)?;
-        say(&format!(
-            "# time {} {:.2} s",
-            test.name,
-            start.elapsed().as_secs_f32()
-        ));
-        for failure in &verdict.failures {
-            say(&format!("# {}: {failure}", test.name));
-        }
+        let verdict = run_one(test)?;
+        totals.count(number, test.name, &verdict);
+        stuck = verdict.stuck.then_some(test.name);
+    }
+    Ok(totals)
+}
+
+impl Totals {
+    /// Counts a test, and prints its result.
+    pub fn count(&mut self, number: usize, name: &str, verdict: &Verdict) {
         match verdict {
             Verdict {
                 failures,
                 skip: Some(reason),
                 ..
             } if failures.is_empty() => {
-                totals.skipped += 1;
-                say(&format!("ok {number} {} # SKIP {reason}", test.name));
+                self.skipped += 1;
+                say(&format!("ok {number} {name} # SKIP {reason}"));
             }
             Verdict { failures, .. } if failures.is_empty() => {
-                totals.passed += 1;
-                say(&format!("ok {number} {}", test.name));
+                self.passed += 1;
+                say(&format!("ok {number} {name}"));
             }
-            Verdict { stuck: is, .. } => {
-                totals.failed += 1;
-                say(&format!("not ok {number} {}", test.name));
-                stuck = is.then_some(test.name);
+            _ => {
+                self.failed += 1;
+                say(&format!("not ok {number} {name}"));
             }
         }
     }
-    Ok(totals)
+}
+
+/// Runs a test, and prints how long it took and what was wrong.
+pub fn run_one(test: &Test) -> Outcome<Verdict> {
+    let start = Instant::now();
+    let verdict = run(test)?;
+    say(&format!(
+        "# time {} {:.2} s",
+        test.name,
+        start.elapsed().as_secs_f32()
+    ));
+    for failure in &verdict.failures {
+        say(&format!("# {}: {failure}", test.name));
+    }
+    Ok(verdict)
 }
 
 /// Prints a line at once.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
@@ -157,9 +177,12 @@ fn run(test: &Test) -> Outcome<Verdict> {
         }
     }
     match log.bad() {
-        Ok(lines) => verdict
-            .failures
-            .extend(lines.iter().map(|line| format!("kernel log: {line}"))),
+        Ok(lines) => {
+            verdict
+                .failures
+                .extend(lines.iter().map(|line| format!("kernel log: {line}")));
+            verdict.complaints = lines;
+        }
         Err(error) => verdict.failures.push(error.text().to_owned()),
     }
     if !verdict.failures.is_empty() {
@@ -233,6 +256,8 @@ fn collect(from: &mut File, name: &str, step: &mut String, verdict: &mut Verdict
             Some(Line::Note(text)) => say(&format!("# {name}: {text}")),
             Some(Line::Failure(text)) => verdict.failures.push(text),
             Some(Line::Skip(text)) => verdict.skip = Some(text),
+            Some(Line::Version(text)) => verdict.version = Some(text),
+            Some(Line::Exercised(text)) => verdict.exercised.push(text),
             None => verdict.failures.push(format!("said '{line}'")),
         }
     }
@@ -278,8 +303,12 @@ fn whole(test: &Test, report: &Report) -> Outcome {
         report: report.clone(),
         log: Log::from_now()?,
         parameters: test.parameters.unwrap_or_default(),
+        parent: test.parent,
     };
-    if let Some(parameters) = test.parameters {
+    if test.parent == Parent::Peer {
+        context.step("loading the peer");
+        peer::load(context.parameters)?;
+    } else if let Some(parameters) = test.parameters {
         context.step("loading the module");
         match module::try_load(parameters)? {
             Ok(()) => {}

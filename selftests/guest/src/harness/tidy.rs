@@ -7,6 +7,7 @@ use crate::{
     device, module,
     netlink::Bus,
     outcome::Outcome,
+    parent::peer,
     sys::{names, wait_for},
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -38,6 +39,7 @@ impl Before {
             report.step("unloading the module");
             report.outcome(module::unload());
         }
+        report.outcome(peer::unload());
     }
 
     /// Interfaces go a moment after their device.

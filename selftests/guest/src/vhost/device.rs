@@ -89,8 +89,16 @@ impl<'a> NewDevice<'a> {
         }
     }
 
-    /// Makes it. Returns its character device too.
+    /// Makes it for a driver in userspace. Returns its character device too.
     pub fn make(self) -> Outcome<(Device, String)> {
+        let device = self.add()?;
+        device.bind(Driver::Vhost)?;
+        let path = device.character_device()?;
+        Ok((device, path))
+    }
+
+    /// Makes it, without a driver.
+    pub fn add(self) -> Outcome<Device> {
         let mut attributes = Attributes::named(self.name.as_bytes())
             .string(attribute::MGMTDEV_DEV_NAME, self.mgmtdev);
         // The bus takes an attribute only with the feature that it is for.
@@ -107,10 +115,7 @@ impl<'a> NewDevice<'a> {
         Bus::new()?
             .command(command::DEV_NEW, &attributes)
             .when(format_args!("dev add {} at {}", self.name, self.mgmtdev))?;
-        let device = Device::adopt(self.name);
-        device.bind(Driver::Vhost)?;
-        let path = device.character_device()?;
-        Ok((device, path))
+        Ok(Device::adopt(self.name))
     }
 }
 
