@@ -20,11 +20,13 @@
 //! | [`bpf`], [`xsk`] | XDP programs and the sockets behind them |
 //! | [`arena`], [`ioctl`], [`vhost`] | a driver of `/dev/vhost-vdpa-*` |
 //! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
+//! | [`bench`] | measurements |
 //! | [`harness`] | runs tests, each in a process of its own |
 //! | [`tests`] | the tests |
 //! | [`clients`] | tests with clients that others wrote |
 
 pub mod arena;
+pub mod bench;
 pub mod bpf;
 pub mod clients;
 pub mod cpus;
