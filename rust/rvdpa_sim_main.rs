@@ -17,6 +17,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use sim::{
     Folders,
+    Given,
     NetDevices,
     Parameters, //
 };
@@ -52,6 +53,30 @@ module! {
             default: 300,
             description: "Seconds for which a switch remembers an address it does not see",
         },
+        batch_mapping: u8 {
+            default: 0,
+            description: "Take clients' mappings as whole tables, not one by one (0 or 1)",
+        },
+        iova_first: u64 {
+            default: 0,
+            description: "First address that clients can map",
+        },
+        iova_last: u64 {
+            default: 0xffffffffffffffff,
+            description: "Last address that clients can map",
+        },
+        address_spaces: u8 {
+            default: 2,
+            description: "Number of address spaces of a device (1 to 64)",
+        },
+        desc_group: u8 {
+            default: 0,
+            description: "Give the rings of receive and transmit queues a group of their own (0 or 1)",
+        },
+        doorbells: u8 {
+            default: 0,
+            description: "Let clients kick by writing to a page, which is polled (0 or 1)",
+        },
     },
 }
 
@@ -67,13 +92,19 @@ struct RvdpaSim {
 impl kernel::InPlaceModule for RvdpaSim {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let parameters = Parameters::new(
-                compat::parameter(module_parameters::use_va.value()),
-                compat::parameter(module_parameters::strict.value()),
-                compat::parameter(module_parameters::vq_num_max.value()),
-                compat::parameter(module_parameters::switches.value()),
-                compat::parameter(module_parameters::ageing.value()),
-            )?;
+            let parameters = Parameters::new(&Given {
+                use_va: compat::parameter(module_parameters::use_va.value()),
+                strict: compat::parameter(module_parameters::strict.value()),
+                vq_num_max: compat::parameter(module_parameters::vq_num_max.value()),
+                switches: compat::parameter(module_parameters::switches.value()),
+                ageing: compat::parameter(module_parameters::ageing.value()),
+                batch_mapping: compat::parameter(module_parameters::batch_mapping.value()),
+                iova_first: compat::parameter(module_parameters::iova_first.value()),
+                iova_last: compat::parameter(module_parameters::iova_last.value()),
+                address_spaces: compat::parameter(module_parameters::address_spaces.value()),
+                desc_group: compat::parameter(module_parameters::desc_group.value()),
+                doorbells: compat::parameter(module_parameters::doorbells.value()),
+            })?;
             let workers = OwnedQueue::new(c"rvdpa_sim")?;
             let folders = Folders::new();
             let mut switches = KVec::new();

@@ -2,7 +2,8 @@
 
 //! The simulated devices.
 //!
-//! - [`management`] makes devices of what a user says, which [`provision`] checks;
+//! - [`management`] makes devices of what a user says, which [`provision`] checks,
+//!   and what holds for all of them is in [`parameters`];
 //! - [`parts`] are what a device is made of, [`device`] is a device, and [`operations`] what
 //!   the bus can do with it;
 //! - [`worker`] runs a queue: [`transmit`] moves frames, [`control`] answers commands,
@@ -13,7 +14,8 @@
 //!   a [`session`], buffer by buffer of a [`packet`]; what cannot be brought there now waits
 //!   in an [`inbox`], [`stored`] in the module's own memory;
 //! - [`queue`] is one virtqueue, [`notify`] how its two sides call each other, [`memory`]
-//!   how its ring reaches memory;
+//!   how its ring reaches memory; [`slots`] are the virtqueues of a device, and [`doorbells`]
+//!   the pages by which clients kick them;
 //! - [`shared`] and [`stats`] are what the others share, and what they count;
 //! - [`debugfs`] is what root can see of all that, and change.
 //!
@@ -35,6 +37,7 @@ mod control;
 mod debugfs;
 mod deliver;
 mod device;
+mod doorbells;
 mod fabric;
 mod flows;
 mod format;
@@ -45,6 +48,7 @@ mod memory;
 mod notify;
 mod operations;
 mod packet;
+mod parameters;
 mod parts;
 mod port;
 mod provision;
@@ -52,6 +56,7 @@ mod queue;
 mod receive;
 mod session;
 mod shared;
+mod slots;
 mod stats;
 mod steering;
 mod stored;
@@ -60,4 +65,7 @@ mod worker;
 
 pub(crate) use debugfs::Folders;
 pub(crate) use management::NetDevices;
-pub(crate) use provision::Parameters;
+pub(crate) use parameters::{
+    Given,
+    Parameters, //
+};

@@ -12,6 +12,7 @@
 //!   says what a new device consists of.
 //! - [`Callback`] is an interrupt, of a virtqueue or of the configuration. A [`Coalescer`]
 //!   makes few of many.
+//! - [`Doorbell`] is a page by which a client kicks a virtqueue without a system call.
 //! - [`Affinity`] is the CPUs that are to work for a virtqueue.
 //! - [`iommu`] is the translation that a device without hardware for it needs, and
 //!   [`workqueue`] where its work can run.
@@ -59,6 +60,7 @@
 //!             interrupts,
 //!             iommu: iommu.build()?,
 //!             groups: 1,
+//!             shape: vdpa::Shape::default(),
 //!             init: Null::new(attachment, queue),
 //!         })
 //!     }
@@ -98,6 +100,7 @@ mod callback;
 mod coalescing;
 pub mod debugfs;
 mod device;
+mod doorbell;
 pub mod iommu;
 pub mod lock;
 mod management;
@@ -118,6 +121,7 @@ pub use device::{
     Interrupts,
     NewDevice, //
 };
+pub use doorbell::Doorbell;
 pub use management::{
     Attribute,
     DeviceConfig,
@@ -133,9 +137,9 @@ pub use types::{
     IovaRange,
     MapTable,
     MapToken,
-    NotificationArea,
     PackedState,
     ResetFlags,
+    Shape,
     VqAddress,
     VqState, //
 };

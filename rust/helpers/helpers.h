@@ -26,7 +26,7 @@ void rvdpa_spin_barrier(spinlock_t *lock);
 bool rvdpa_may_wait_for_softirq(void);
 
 /* memory.c: pages that the device holds, and memory of a client. */
-void *rvdpa_pages_get(phys_addr_t pa, u64 size);
+bool rvdpa_pages_get(phys_addr_t pa, u64 size);
 void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty);
 void *rvdpa_identity(phys_addr_t pa, size_t len);
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);

@@ -17,11 +17,11 @@
 #endif
 
 /*
- * Takes a reference to each page of the range, all of which the caller has pinned,
- * and returns where the kernel sees them: side by side in the direct map. NULL if
- * a part of the range is not memory.
+ * Takes a reference to each page of the range, all of which the caller has pinned.
+ * The kernel sees them side by side in its direct map, from rvdpa_virt(@pa) on.
+ * False, and no reference, if a part of the range is not memory.
  */
-void *rvdpa_pages_get(phys_addr_t pa, u64 size)
+bool rvdpa_pages_get(phys_addr_t pa, u64 size)
 {
 	unsigned long first = PHYS_PFN(pa);
 	unsigned long count = PHYS_PFN(offset_in_page(pa) + size + PAGE_SIZE - 1);
@@ -29,10 +29,10 @@ void *rvdpa_pages_get(phys_addr_t pa, u64 size)
 
 	for (i = 0; i < count; i++)
 		if (!pfn_valid(first + i))
-			return NULL;
+			return false;
 	for (i = 0; i < count; i++)
 		get_page(pfn_to_page(first + i));
-	return phys_to_virt(pa);
+	return true;
 }
 
 /* Gives back what rvdpa_pages_get() took. May sleep if @dirty. */

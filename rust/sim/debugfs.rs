@@ -19,11 +19,9 @@
 //! held while it is printed. So what a table says may not have been so all at once.
 
 use super::{
-    control::ControlQueue,
     fabric::Fabric,
     port::Port,
-    transmit::Transmit,
-    worker::Worker, //
+    slots::Slots, //
 };
 use crate::vdpa::debugfs::{
     Directory,
@@ -74,20 +72,15 @@ pub(super) struct DeviceFiles {
 }
 
 impl DeviceFiles {
-    /// Makes the files of the device with this port.
-    pub(super) fn new(
-        folders: &Folders,
-        port: &Arc<Port>,
-        transmitters: &KVec<Arc<Worker<Transmit>>>,
-        control: &Arc<Worker<ControlQueue>>,
-    ) -> Result<Self> {
+    /// Makes the files of the device with these virtqueues.
+    pub(super) fn new(folders: &Folders, slots: &Arc<Slots>) -> Self {
+        let port = &slots.port;
         let folder = folders.devices.directory(&port.shared.name);
-        let queues = Queues::new(port, transmitters, control)?;
-        Ok(Self {
+        Self {
             _link: folder.read_write(c"link", Link(port.clone())),
             _announce: folder.read_write(c"announce", Announce(port.clone())),
-            _queues: folder.read_only(c"queues", queues),
-        })
+            _queues: folder.read_only(c"queues", Queues(slots.clone())),
+        }
     }
 }
 

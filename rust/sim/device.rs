@@ -3,25 +3,25 @@
 //! The net device: what it consists of, and how its queues start and stop.
 
 use super::{
-    control::ControlQueue,
     debugfs::DeviceFiles,
-    notify::Notify,
+    doorbells::Bells,
+    parameters::Parameters,
     port::Port,
-    provision::{
-        Parameters,
-        Provision, //
-    },
+    provision::Provision,
     queue::Vq,
-    receive::Receive,
     shared::Shared,
-    transmit::Transmit,
-    worker::Worker, //
+    slots::{
+        Slot,
+        Slots, //
+    },
 };
-use crate::virtio::{
-    features::Features,
-    net::MacAddress,
-    ring::State,
-    status::Status, //
+use crate::{
+    vdpa::iommu::Region,
+    virtio::{
+        features::Features,
+        net::MacAddress,
+        status::Status, //
+    },
 };
 use core::ops::Deref;
 use kernel::{
@@ -32,11 +32,6 @@ use kernel::{
         Mutex, //
     },
 };
-
-/// How many groups there are.
-pub(super) const GROUPS: u32 = 2;
-/// How many address spaces there are.
-pub(super) const ADDRESS_SPACES: u32 = 2;
 
 /// How many virtqueues a device with so many pairs has.
 pub(super) const fn queues(pairs: u16) -> u16 {
@@ -93,81 +88,11 @@ pub(crate) struct NetDevice {
     _files: DeviceFiles,
     /// Where it is connected, with its receive queues.
     pub(super) port: Connection,
-    pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
-    pub(super) control_queue: Arc<Worker<ControlQueue>>,
+    pub(super) slots: Arc<Slots>,
+    /// None if clients cannot have them.
+    pub(super) doorbells: Option<Bells>,
     #[pin]
     pub(super) control: Mutex<Control>,
-}
-
-/// A virtqueue.
-pub(super) enum Slot<'a> {
-    Receive(&'a Arc<Worker<Receive>>),
-    Transmit(&'a Arc<Worker<Transmit>>),
-    Control(&'a Arc<Worker<ControlQueue>>),
-}
-
-/// Does the same with the worker of a [`Slot`], whichever it is.
-macro_rules! with_worker {
-    ($slot:expr, $worker:ident => $do:expr) => {
-        match $slot {
-            Slot::Receive($worker) => $do,
-            Slot::Transmit($worker) => $do,
-            Slot::Control($worker) => $do,
-        }
-    };
-}
-
-impl Slot<'_> {
-    /// Does something with the virtqueue, under its lock.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> R {
-        with_worker!(self, worker => worker.with(f))
-    }
-
-    #[inline]
-    pub(super) fn notify(&self) -> &Notify {
-        with_worker!(self, worker => &worker.notify)
-    }
-
-    #[inline]
-    pub(super) fn wake(&self) {
-        with_worker!(self, worker => Worker::wake(worker));
-    }
-
-    /// Attaches it to another address space.
-    pub(super) fn set_asid(&self, asid: u32) -> Result {
-        with_worker!(self, worker => worker.attachment().set_asid(asid))
-    }
-
-    /// Whether there may be buffers for which no kick will come.
-    fn was_used(&self, features: Features) -> bool {
-        let start = State::start(features);
-        self.notify().was_kicked() || self.with(|vq| vq.state().is_some_and(|state| state != start))
-    }
-
-    /// Starts the virtqueue, if it can run.
-    fn start(&self, shared: &Shared, index: u16, features: Features) {
-        match self.with(|vq| vq.start(features)) {
-            Ok(true) => {
-                self.notify().unmask();
-                // Before the first kick the ring is not touched: its memory may not be
-                // mapped yet. A queue that goes on from elsewhere was kicked there.
-                if self.was_used(features) {
-                    self.wake();
-                }
-            }
-            Ok(false) => {}
-            Err(e) => {
-                shared.refused(format_args!("virtqueue {index} cannot be started: {e}"));
-            }
-        }
-    }
-
-    /// Stops the virtqueue. When it returns, neither its memory is accessed nor its driver
-    /// called.
-    pub(super) fn stop(&self) {
-        self.with(Vq::stop);
-        self.notify().mask();
-    }
 }
 
 impl NetDevice {
@@ -175,17 +100,15 @@ impl NetDevice {
         parameters: Parameters,
         provision: Provision,
         shared: Arc<Shared>,
-        port: Arc<Port>,
-        transmitters: KVec<Arc<Worker<Transmit>>>,
-        control_queue: Arc<Worker<ControlQueue>>,
+        slots: Arc<Slots>,
+        doorbells: Option<Bells>,
         files: DeviceFiles,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             parameters,
             shared,
             _files: files,
-            transmitters,
-            control_queue,
+            doorbells,
             control <- new_mutex!(Control {
                 provision,
                 status: Status::RESET,
@@ -193,32 +116,15 @@ impl NetDevice {
                 accepted: false,
                 suspended: false,
             }),
-            port: Connection::new(port)?,
+            port: Connection::new(slots.port.clone())?,
+            slots,
         })
     }
 
     /// The virtqueue `idx`, as negotiated.
     #[inline]
     pub(super) fn slot(&self, idx: u16) -> Option<Slot<'_>> {
-        let control = self.shared.control_index();
-        let pair = usize::from(idx / 2);
-        if idx == control {
-            Some(Slot::Control(&self.control_queue))
-        } else if idx > control {
-            None
-        } else if idx % 2 == 0 {
-            self.port.receivers.get(pair).map(Slot::Receive)
-        } else {
-            self.transmitters.get(pair).map(Slot::Transmit)
-        }
-    }
-
-    /// All virtqueues, negotiated or not.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
-        let receivers = self.port.receivers.iter().map(Slot::Receive);
-        let transmitters = self.transmitters.iter().map(Slot::Transmit);
-        let control = core::iter::once(Slot::Control(&self.control_queue));
-        Iterator::chain(Iterator::chain(receivers, transmitters), control)
+        self.slots.get(idx)
     }
 
     /// Whether the rings have the packed format.
@@ -237,7 +143,7 @@ impl NetDevice {
         control.features = features;
         let index = control.provision.control_index(features);
         self.shared.set_control_index(index);
-        self.control_queue.notify.set_moved(index != 2);
+        self.slots.control.notify.set_moved(index != 2);
     }
 
     /// Starts virtqueue `idx`, if it and the device can run.
@@ -263,11 +169,11 @@ impl NetDevice {
         for receiver in &self.port.receivers {
             receiver.attachment().state().set_features(features);
         }
-        for transmitter in &self.transmitters {
+        for transmitter in &self.slots.transmitters {
             transmitter.attachment().state().set_features(features);
         }
         let limits = control.provision.limits(features);
-        self.control_queue.attachment().state().set_limits(limits);
+        self.slots.control.attachment().state().set_limits(limits);
         self.forget_wishes(features);
         let announces = features.contains(Features::NET_GUEST_ANNOUNCE);
         self.shared.set_announces(announces);
@@ -278,7 +184,7 @@ impl NetDevice {
     fn forget_wishes(&self, features: Features) {
         let filters_vlans = features.contains(Features::NET_CTRL_VLAN);
         self.port.reset(filters_vlans);
-        for slot in self.slots() {
+        for slot in self.slots.all() {
             slot.notify().forget_wishes();
         }
     }
@@ -296,13 +202,14 @@ impl NetDevice {
         control.status = Status::RESET;
         control.accepted = false;
         control.suspended = false;
-        for slot in self.slots() {
+        for slot in self.slots.all() {
             slot.stop();
             let num_max = self.parameters.vq_num_max(Features::NONE);
             slot.with(|vq| vq.reset(num_max));
             slot.notify().reset();
-            // A number of an address space that was checked when the device was made.
-            let _ = slot.set_asid(0);
+            // There is always one address space, so this does not fail.
+            let _ = slot.set_asid(Region::Rings, 0);
+            let _ = slot.set_asid(Region::Buffers, 0);
         }
         self.set_features(control, Features::NONE);
         self.forget_wishes(Features::NONE);

@@ -10,14 +10,14 @@ use super::{
     },
     device::{
         queues,
-        NetDevice,
-        GROUPS, //
+        NetDevice, //
     },
     fabric::Fabric,
+    operations::groups,
+    parameters::Parameters,
     parts::Parts,
     provision::{
         unicast,
-        Parameters,
         Provision,
         Refusal,
         FEATURES,
@@ -126,32 +126,19 @@ impl Management for NetDevices {
         };
         let workers = self.workers.clone();
         let parts = Parts::new(name, &parameters, &provision, workers, fabric)?;
-        let files = DeviceFiles::new(
-            &self.folders,
-            &parts.port,
-            &parts.transmitters,
-            &parts.control_queue,
-        )?;
+        let files = DeviceFiles::new(&self.folders, &parts.slots);
         let Parts {
             interrupts,
             iommu,
             shared,
-            port,
-            transmitters,
-            control_queue,
+            slots,
+            doorbells,
         } = parts;
         Ok(NewDevice {
             iommu,
-            groups: GROUPS,
-            init: NetDevice::new(
-                parameters,
-                provision,
-                shared,
-                port,
-                transmitters,
-                control_queue,
-                files,
-            ),
+            groups: groups(parameters.shape),
+            shape: parameters.shape,
+            init: NetDevice::new(parameters, provision, shared, slots, doorbells, files),
             interrupts,
         })
     }

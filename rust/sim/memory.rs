@@ -15,15 +15,19 @@ use crate::{
         AccessFault,
         CopyFault,
         Permission,
-        Piece, //
+        Piece,
+        Region, //
     },
-    virtio::memory::{
-        Access,
-        AccessError,
-        CopyError,
-        CopyTo,
-        Memory,
-        Span, //
+    virtio::{
+        fault::Part,
+        memory::{
+            Access,
+            AccessError,
+            CopyError,
+            CopyTo,
+            Memory,
+            Span, //
+        },
     },
 };
 
@@ -48,6 +52,14 @@ pub(super) fn permission(access: Access) -> Permission {
         Access::Read => Permission::Read,
         Access::Write => Permission::Write,
         Access::ReadWrite => Permission::ReadWrite,
+    }
+}
+
+/// What the IOMMU calls a part of a virtqueue.
+pub(super) fn region(part: Part) -> Region {
+    match part {
+        Part::Area(_) => Region::Rings,
+        Part::Table(_) | Part::Buffer(_) => Region::Buffers,
     }
 }
 

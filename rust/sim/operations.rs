@@ -3,26 +3,29 @@
 //! The net device: what its bus operations do.
 
 use super::{
-    device::{
-        NetDevice,
-        Slot,
-        ADDRESS_SPACES, //
-    },
+    device::NetDevice,
     provision::{
         Short,
         REQUIRED, //
     },
+    slots::Slot,
     stats, //
 };
 use crate::{
     vdpa::{
         self,
-        iommu::MapRequest,
+        iommu::{
+            MapRequest,
+            Region, //
+        },
         Device,
+        Doorbell,
         ExtAck,
         IovaRange,
+        MapTable,
         PackedState,
         ResetFlags,
+        Shape,
         StatsWriter,
         VqAddress,
         VqState, //
@@ -54,6 +57,17 @@ use kernel::{
 const GROUP_DATA: u32 = 0;
 /// The group of the control queue.
 const GROUP_CONTROL: u32 = 1;
+/// The group of the rings of receive and transmit queues, where they have one.
+const GROUP_RINGS: u32 = 2;
+
+/// How many groups a device of this shape has.
+pub(super) const fn groups(shape: Shape) -> u32 {
+    if shape.desc_groups {
+        3
+    } else {
+        2
+    }
+}
 
 /// Where a virtqueue stands, as the bus says it.
 fn from_bus(state: &VqState, packed: bool) -> State {
@@ -108,8 +122,7 @@ impl vdpa::Operations for NetDevice {
     #[inline]
     fn kick_vq(dev: &Device<Self>, idx: u16) {
         if let Some(slot) = dev.slot(idx) {
-            slot.notify().kick();
-            slot.wake();
+            slot.kick();
         }
     }
 
@@ -170,6 +183,10 @@ impl vdpa::Operations for NetDevice {
         }
     }
 
+    fn get_vq_notification(dev: &Device<Self>, idx: u16) -> Option<&Doorbell> {
+        dev.doorbells.as_ref()?.get(idx)
+    }
+
     fn get_vq_size(dev: &Device<Self>, idx: u16) -> u16 {
         if dev.control.lock().status.contains(Status::DRIVER_OK) {
             dev.with_vq(idx, |vq| vq.num()).unwrap_or(0)
@@ -190,6 +207,14 @@ impl vdpa::Operations for NetDevice {
             GROUP_CONTROL
         } else {
             GROUP_DATA
+        }
+    }
+
+    fn get_vq_desc_group(dev: &Device<Self>, idx: u16) -> u32 {
+        if idx == dev.shared.control_index() {
+            GROUP_CONTROL
+        } else {
+            GROUP_RINGS
         }
     }
 
@@ -289,7 +314,7 @@ impl vdpa::Operations for NetDevice {
     fn compat_reset(dev: &Device<Self>, flags: ResetFlags) -> Result {
         Self::reset(dev)?;
         if flags.clean_map() {
-            for asid in 0..ADDRESS_SPACES {
+            for asid in 0..dev.iommu().spaces() {
                 dev.iommu().unmap_all(asid)?;
             }
         }
@@ -299,7 +324,7 @@ impl vdpa::Operations for NetDevice {
     fn suspend(dev: &Device<Self>) -> Result {
         let mut control = dev.control.lock();
         control.suspended = true;
-        for slot in dev.slots() {
+        for slot in dev.slots.all() {
             slot.stop();
         }
         Ok(())
@@ -311,7 +336,7 @@ impl vdpa::Operations for NetDevice {
         dev.start_all(&control);
         drop(control);
         // Interrupts that were due when the device was suspended did not come.
-        for slot in dev.slots() {
+        for slot in dev.slots.all() {
             slot.notify().raise(1);
         }
         Ok(())
@@ -339,11 +364,8 @@ impl vdpa::Operations for NetDevice {
         dev.shared.generation()
     }
 
-    fn get_iova_range(_dev: &Device<Self>) -> IovaRange {
-        IovaRange {
-            first: 0,
-            last: u64::MAX,
-        }
+    fn get_iova_range(dev: &Device<Self>) -> IovaRange {
+        dev.parameters.iova
     }
 
     fn set_vq_affinity(dev: &Device<Self>, idx: u16, mask: Option<&Cpumask>) -> Result {
@@ -362,6 +384,15 @@ impl vdpa::Operations for NetDevice {
         }
     }
 
+    fn set_map(dev: &Device<Self>, asid: u32, table: &MapTable<'_>) -> Result {
+        dev.iommu().set(asid, table).inspect_err(|_| {
+            // The bus does not tell the client at the end of a batch.
+            dev.shared.refused(format_args!(
+                "address space {asid}: new mappings failed, some memory cannot be reached"
+            ));
+        })
+    }
+
     fn dma_map(dev: &Device<Self>, asid: u32, request: &MapRequest<'_>) -> Result {
         dev.iommu().map(asid, request)
     }
@@ -371,20 +402,34 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn reset_map(dev: &Device<Self>, asid: u32) -> Result {
+        // The bus calls this when a client has closed the device, and at no other time.
+        if let Some(bells) = &dev.doorbells {
+            bells.forget();
+        }
         dev.iommu().unmap_all(asid)
     }
 
     fn set_group_asid(dev: &Device<Self>, group: u32, asid: u32) -> Result {
-        let wanted = |slot: &Slot<'_>| match slot {
-            Slot::Control(_) => group == GROUP_CONTROL,
-            Slot::Receive(_) | Slot::Transmit(_) => group == GROUP_DATA,
-        };
-        if group > GROUP_CONTROL {
+        let shape = dev.parameters.shape;
+        if group >= groups(shape) {
             return Err(EINVAL);
         }
-        dev.slots()
-            .filter(wanted)
-            .try_for_each(|slot| slot.set_asid(asid))
+        for slot in dev.slots.all() {
+            let (buffers, rings) = match slot {
+                Slot::Control(_) => (GROUP_CONTROL, GROUP_CONTROL),
+                Slot::Receive(_) | Slot::Transmit(_) if shape.desc_groups => {
+                    (GROUP_DATA, GROUP_RINGS)
+                }
+                Slot::Receive(_) | Slot::Transmit(_) => (GROUP_DATA, GROUP_DATA),
+            };
+            if group == buffers {
+                slot.set_asid(Region::Buffers, asid)?;
+            }
+            if group == rings {
+                slot.set_asid(Region::Rings, asid)?;
+            }
+        }
+        Ok(())
     }
 
     fn bind_mm(dev: &Device<Self>, mm: ARef<Mm>) -> Result {

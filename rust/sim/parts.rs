@@ -5,21 +5,20 @@
 use super::{
     command::Commander,
     control::ControlQueue,
-    device::{
-        queues,
-        ADDRESS_SPACES, //
-    },
+    device::queues,
+    doorbells::Bells,
     fabric::Fabric,
     lookups::Lookups,
     notify::Notify,
+    parameters::Parameters,
     port::Port,
     provision::{
-        Parameters,
         Provision,
         Refusal, //
     },
     receive::Receive,
     shared::Shared,
+    slots::Slots,
     transmit::{
         Sender,
         Transmit, //
@@ -50,10 +49,8 @@ pub(super) struct Parts {
     pub(super) interrupts: Interrupts,
     pub(super) iommu: Arc<Iommu>,
     pub(super) shared: Arc<Shared>,
-    /// Where it is going to be connected, with its receive queues.
-    pub(super) port: Arc<Port>,
-    pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
-    pub(super) control_queue: Arc<Worker<ControlQueue>>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) doorbells: Option<Bells>,
 }
 
 /// The interrupt of a virtqueue.
@@ -75,8 +72,11 @@ impl Parts {
         let config_interrupt = interrupts.config().clone();
         let shared = Shared::new(name, workers, config_interrupt, provision.mac)?;
         let shared = Arc::new(shared, GFP_KERNEL).map_err(Error::from)?;
-        let mut iommu =
-            Iommu::builder(ADDRESS_SPACES, parameters.use_va, parameters.driver_memory)?;
+        let mut iommu = Iommu::builder(
+            parameters.address_spaces,
+            parameters.use_va,
+            parameters.driver_memory,
+        )?;
 
         let receivers = receivers(
             parameters,
@@ -110,14 +110,23 @@ impl Parts {
         // Its index depends on what is negotiated.
         let other = interrupt(&interrupts, provision.pairs * 2)?;
         let notify = Notify::new(interrupt(&interrupts, 2)?, Some(other))?;
-        let control_queue = Worker::new(control, commander, shared.clone(), 2, notify)?;
-        Ok(Self {
-            iommu: iommu.build()?,
-            interrupts,
-            shared,
+        let control = Worker::new(control, commander, shared.clone(), 2, notify)?;
+        let slots = Slots {
             port,
             transmitters,
-            control_queue,
+            control,
+        };
+        let slots = Arc::new(slots, GFP_KERNEL).map_err(Error::from)?;
+        Ok(Self {
+            iommu: iommu.build()?,
+            doorbells: if parameters.doorbells {
+                Some(Bells::new(queues(provision.pairs), slots.clone())?)
+            } else {
+                None
+            },
+            interrupts,
+            shared,
+            slots,
         })
     }
 }

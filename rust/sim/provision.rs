@@ -7,12 +7,10 @@ use crate::{
     net::flow::HashTypes,
     vdpa::{
         self,
-        iommu::DriverMemory,
         DeviceConfig, //
     },
     virtio::{
         features::Features,
-        layout,
         net::{
             control::Limits,
             rss,
@@ -89,9 +87,6 @@ pub(super) const MAX_PAIRS: u16 = 64;
 /// The speed of the link, in Mbit/s, as that of other interfaces made of software.
 const SPEED: u32 = 10_000;
 
-/// The most switches that there can be.
-const MAX_SWITCHES: u8 = 64;
-
 /// The MTU of Ethernet, in bytes.
 const DEFAULT_MTU: u16 = 1500;
 
@@ -111,77 +106,6 @@ const STATISTICS: StatsTypes = StatsTypes(
         | StatsTypes::TX_CSUM.0
         | StatsTypes::TX_GSO.0,
 );
-
-/// What holds for all devices, given as module parameters.
-#[derive(Clone, Copy)]
-pub(crate) struct Parameters {
-    /// Maps of vhost-vdpa are addresses in the client's mm.
-    pub(crate) use_va: bool,
-    /// How drivers of this kernel map memory.
-    pub(crate) driver_memory: DriverMemory,
-    /// The greatest size of a packed virtqueue.
-    pub(crate) num_max: u16,
-    /// How many switches there are.
-    pub(crate) switches: u8,
-    /// How long a switch remembers an address that it does not see, in seconds.
-    pub(crate) ageing: u16,
-}
-
-impl Parameters {
-    /// Checks the parameters. Fails with `EINVAL`, and says in the log what to change.
-    pub(crate) fn new(
-        use_va: u8,
-        strict: u8,
-        num_max: u16,
-        switches: u8,
-        ageing: u16,
-    ) -> Result<Self> {
-        for (name, value) in [("use_va", use_va), ("strict", strict)] {
-            if value > 1 {
-                pr_err!("{name}={value}: give 0 or 1\n");
-                return Err(EINVAL);
-            }
-        }
-        if !(2..=layout::MAX_SIZE).contains(&num_max) {
-            pr_err!(
-                "vq_num_max={num_max}: give a number from 2 to {}\n",
-                layout::MAX_SIZE
-            );
-            return Err(EINVAL);
-        }
-        if switches > MAX_SWITCHES {
-            pr_err!("switches={switches}: give a number from 0 to {MAX_SWITCHES}\n");
-            return Err(EINVAL);
-        }
-        if ageing == 0 {
-            pr_err!("ageing=0: give seconds, from 1 to {}\n", u16::MAX);
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            switches,
-            ageing,
-            use_va: use_va == 1,
-            driver_memory: if strict == 1 {
-                DriverMemory::Strict
-            } else {
-                DriverMemory::Identity
-            },
-            num_max,
-        })
-    }
-}
-
-impl Parameters {
-    /// The greatest size of a virtqueue of the format that was negotiated: that of a split
-    /// one is a power of two (2.7).
-    pub(super) fn vq_num_max(&self, features: Features) -> u16 {
-        if features.contains(Features::RING_PACKED) {
-            self.num_max
-        } else {
-            1 << self.num_max.checked_ilog2().unwrap_or(0)
-        }
-    }
-}
 
 /// Why a device cannot be what the user wants. Displays as what to change.
 #[derive(Clone, Copy)]

@@ -9,6 +9,7 @@
 use super::{
     memory::{
         permission,
+        region,
         DeviceMemory, //
     },
     notify::Notify,
@@ -273,6 +274,7 @@ impl<T: Task> Worker<T> {
         let go_on = times <= FAULT_INS
             && self.attachment.fault_in(
                 context,
+                region(place.part),
                 place.iova,
                 place.len as usize,
                 permission(place.access),

@@ -14,6 +14,7 @@ use super::{
         Operations,
         OperationsVTable, //
     },
+    types::Shape,
 };
 use crate::{
     bindings,
@@ -178,13 +179,14 @@ impl<T: Operations> Device<T> {
             interrupts,
             iommu,
             groups,
+            shape,
             init,
         } = new;
         // SAFETY: `parent` is valid, the operations are static, and `name` is copied.
         let vdev = from_err_ptr(unsafe {
             bindings::__vdpa_alloc_device(
                 parent,
-                OperationsVTable::<T>::build(),
+                OperationsVTable::<T>::build(shape),
                 &MAP_OPS,
                 groups,
                 iommu.spaces(),
@@ -305,6 +307,8 @@ pub struct NewDevice<I> {
     pub iommu: Arc<Iommu>,
     /// How many groups of virtqueues there are.
     pub groups: u32,
+    /// Which operations it has of those that a device need not have.
+    pub shape: Shape,
     /// Makes what the device carries, in place.
     pub init: I,
 }

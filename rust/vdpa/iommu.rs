@@ -52,7 +52,10 @@
 
 use crate::{
     bindings,
-    vdpa::lock::LockClass, //
+    vdpa::{
+        lock::LockClass,
+        types::MapTable, //
+    },
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -91,7 +94,8 @@ pub use area::{
 pub use attachment::{
     Attachment,
     AttachmentGuard,
-    Context, //
+    Context,
+    Region, //
 };
 pub(super) use driver_memory::MAP_OPS;
 pub use piece::{
@@ -103,6 +107,8 @@ use attachment::Attached;
 use space::{
     AddressSpace,
     HeldPages,
+    Mappings,
+    NewMapping,
     Place,
     Translation, //
 };
@@ -147,6 +153,13 @@ pub enum DriverMemory {
     Strict,
 }
 
+/// The last iova of a range. Fails with `EINVAL` if there is none.
+fn last(iova: u64, size: u64) -> Result<u64> {
+    size.checked_sub(1)
+        .and_then(|more| iova.checked_add(more))
+        .ok_or(EINVAL)
+}
+
 /// Numbers the changes of all IOMMUs, so that one number says which IOMMU, and when.
 static CHANGES: Atomic<u64> = Atomic::new(1);
 
@@ -175,6 +188,44 @@ impl Core {
             .get(asid as usize)
             .map(|space| &**space)
             .ok_or(EINVAL)
+    }
+
+    /// What a request of vhost-vdpa means. Fails with `EINVAL` for a range that is empty or
+    /// overflows, and for what is not memory.
+    fn translation(&self, request: &MapRequest<'_>) -> Result<Translation> {
+        let MapRequest {
+            iova,
+            size,
+            permission,
+            address,
+            ..
+        } = *request;
+        let last = last(iova, size)?;
+        address.checked_add(size - 1).ok_or(EINVAL)?;
+        let place = if self.use_va {
+            Place::User(address as usize)
+        } else {
+            // SAFETY: The function only computes.
+            Place::Kernel(unsafe { bindings::rvdpa_virt(address) } as usize)
+        };
+        Ok(Translation {
+            first: iova,
+            last,
+            place,
+            permission,
+        })
+    }
+
+    /// Takes references to the pages of a request, if it is about pages. Fails with `EINVAL`
+    /// for what is not memory.
+    fn hold(&self, request: &MapRequest<'_>) -> Result<Option<HeldPages>> {
+        if self.use_va {
+            return Ok(None);
+        }
+        let writable = request.permission.allows(Permission::Write);
+        // SAFETY: vhost-vdpa, which alone makes a `MapRequest`, has pinned these pages and
+        // keeps them pinned during the operation that brings the request.
+        unsafe { HeldPages::get(request.address, request.size, writable) }.map(Some)
     }
 
     /// Makes all cached translations void.
@@ -280,36 +331,65 @@ impl Iommu {
     /// overflowing range, not memory), `EEXIST` (overlaps another mapping), `ENOMEM`.
     pub fn map(&self, asid: u32, request: &MapRequest<'_>) -> Result {
         let space = self.core.space(asid)?;
-        let MapRequest {
-            iova,
-            size,
-            permission,
-            address,
-            ..
-        } = *request;
-        let last = size
-            .checked_sub(1)
-            .and_then(|more| iova.checked_add(more))
-            .ok_or(EINVAL)?;
-        address.checked_add(size - 1).ok_or(EINVAL)?;
-        let (place, pages) = if self.core.use_va {
-            (Place::User(address as usize), None)
-        } else {
-            let writable = permission.allows(Permission::Write);
-            // SAFETY: vhost-vdpa, which alone makes a `MapRequest`, has pinned these pages
-            // and keeps them pinned during `dma_map`.
-            let (pages, base) = unsafe { HeldPages::get(address, size, writable) }?;
-            (Place::Kernel(base.as_ptr() as usize), Some(pages))
-        };
-        let translation = Translation {
-            first: iova,
-            last,
-            place,
-            permission,
-        };
+        let _one_at_a_time = space.changes.lock();
+        let translation = self.core.translation(request)?;
+        let pages = self.core.hold(request)?;
         // Nobody can have cached that there was no mapping: misses are not cached. But
         // areas that failed to resolve are tried again anyway.
         space.insert(translation, pages, GFP_KERNEL)
+    }
+
+    /// Makes the mappings of address space `asid` those of `table`, for `set_map`.
+    ///
+    /// What is in both is reachable all the time. When it returns, no access to the memory of
+    /// mappings that are not in `table` is under way, also if it fails: what is in both stays
+    /// then, and the rest is gone. Never waits for the datapath any longer than
+    /// [`unmap`](Self::unmap) does.
+    ///
+    /// Fails with `EINVAL` (no such address space, something that is not memory), `ENOMEM`.
+    pub fn set(&self, asid: u32, table: &MapTable<'_>) -> Result {
+        let space = self.core.space(asid)?;
+        let _one_at_a_time = space.changes.lock();
+        match self.table(space, table) {
+            Ok(new) => {
+                let old = space.replace(new);
+                self.settle();
+                space.hand_on(old);
+                Ok(())
+            }
+            Err(error) => {
+                let keep = |mapping: &Translation| {
+                    table.find(mapping.first).is_some_and(|request| {
+                        self.core.translation(&request).ok().as_ref() == Some(mapping)
+                    })
+                };
+                let mut from = 0;
+                while let Some(removed) = space.remove_unless(from, keep) {
+                    self.settle();
+                    let (last, mapping) = removed.to_key_value();
+                    from = last;
+                    drop(mapping);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The mappings of `table`. Those that `space` has come without their pages.
+    fn table(&self, space: &AddressSpace, table: &MapTable<'_>) -> Result<Mappings> {
+        let mut new = Mappings::new();
+        table.for_each(|request| {
+            let translation = self.core.translation(request)?;
+            let pages = if space.holds(&translation) {
+                None
+            } else {
+                self.core.hold(request)?
+            };
+            NewMapping::new(translation, pages, GFP_KERNEL)?
+                .insert(&mut new)
+                .map_err(|_unwanted| EEXIST)
+        })?;
+        Ok(new)
     }
 
     /// Removes all mappings of address space `asid` that overlap `size` bytes at `iova`,
@@ -319,11 +399,13 @@ impl Iommu {
     /// batch of each worker, none of which can be waiting for a fault. Fails with
     /// `EINVAL` (no such address space, empty or overflowing range).
     pub fn unmap(&self, asid: u32, iova: u64, size: u64) -> Result {
+        let _one_at_a_time = self.core.space(asid)?.changes.lock();
+        self.remove(asid, iova, size)
+    }
+
+    fn remove(&self, asid: u32, iova: u64, size: u64) -> Result {
         let space = self.core.space(asid)?;
-        let last = size
-            .checked_sub(1)
-            .and_then(|more| iova.checked_add(more))
-            .ok_or(EINVAL)?;
+        let last = last(iova, size)?;
         while let Some(removed) = space.remove(iova, last) {
             self.settle();
             drop(removed);
@@ -335,7 +417,9 @@ impl Iommu {
     ///
     /// Fails with `EINVAL` (no such address space).
     pub fn unmap_all(&self, asid: u32) -> Result {
-        let removed = self.core.space(asid)?.take_all();
+        let space = self.core.space(asid)?;
+        let _one_at_a_time = space.changes.lock();
+        let removed = space.take_all();
         self.settle();
         drop(removed);
         Ok(())

@@ -7,6 +7,7 @@
 
 use super::{
     device::Device,
+    doorbell::Doorbell,
     iommu::MapRequest,
     stats::{
         ExtAck,
@@ -16,7 +17,6 @@ use super::{
         IovaRange,
         MapTable,
         MapToken,
-        NotificationArea,
         ResetFlags,
         VqAddress,
         VqState, //
@@ -115,8 +115,8 @@ pub trait Operations: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Gets the page by which a client can kick a virtqueue.
-    fn get_vq_notification(_dev: &Device<Self>, _idx: u16) -> NotificationArea {
+    /// Gets the page by which a client can kick a virtqueue, which is about to get it mapped.
+    fn get_vq_notification(_dev: &Device<Self>, _idx: u16) -> Option<&Doorbell> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -142,7 +142,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
     }
 
     /// Gets the group that the descriptors of a virtqueue belong to, which may have an
-    /// address space of their own.
+    /// address space of their own. Left out where the [`Shape`](super::Shape) says so.
     fn get_vq_desc_group(_dev: &Device<Self>, _idx: u16) -> u32 {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -234,7 +234,10 @@ pub trait Operations: Sized + Send + Sync + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Replaces all mappings of an address space. Without `dma_map` only.
+    /// Replaces all mappings of an address space.
+    ///
+    /// Of a device that has `dma_map`, too, the [`Shape`](super::Shape) says which one the
+    /// bus drivers use.
     fn set_map(_dev: &Device<Self>, _asid: u32, _table: &MapTable<'_>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

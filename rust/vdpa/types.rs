@@ -120,29 +120,16 @@ impl ResetFlags {
     }
 }
 
-/// A page by which a client can kick a virtqueue without a system call
-/// (`struct vdpa_notification_area`).
-pub struct NotificationArea {
-    pub(super) address: u64,
-    pub(super) size: u64,
-}
-
-impl NotificationArea {
-    /// There is none for this virtqueue.
-    pub const NONE: Self = Self {
-        address: 0,
-        size: 0,
-    };
-
-    /// Describes a page at physical address `address`.
-    ///
-    /// # Safety
-    ///
-    /// The page may be written by userspace at any time while the device exists, and
-    /// nothing but notifications depends on it.
-    pub unsafe fn new(address: u64, size: u64) -> Self {
-        Self { address, size }
-    }
+/// What bus drivers find in a device by whether it has certain operations. Each device may
+/// be of another shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Of a device that implements both `set_map` and `dma_map`: mappings come as whole tables,
+    /// by `set_map`, not one by one.
+    pub whole_tables: bool,
+    /// Of a device that implements `get_vq_desc_group`: the rings of virtqueues may have
+    /// an address space of their own (`VHOST_BACKEND_F_DESC_ASID`).
+    pub desc_groups: bool,
 }
 
 /// How drivers of this kernel map memory for a virtqueue (`union virtio_map`).
@@ -173,26 +160,39 @@ impl MapTable<'_> {
         }
     }
 
+    /// The mapping that covers `iova`, if vhost-vdpa gives it a permission that exists.
+    pub fn find(&self, iova: u64) -> Option<MapRequest<'_>> {
+        // SAFETY: The table is valid and does not change, as `from_raw` requires.
+        let map = unsafe { bindings::vhost_iotlb_itree_first(self.raw, iova, iova) };
+        // SAFETY: As above, and so are its entries.
+        request(unsafe { map.as_ref() }?).ok()
+    }
+
     /// Calls `each` with the mappings in the order of their iovas, until it fails.
     ///
     /// Fails with what `each` fails with, and with `EINVAL` if vhost-vdpa gives a permission
     /// that does not exist.
     pub fn for_each(&self, mut each: impl FnMut(&MapRequest<'_>) -> Result) -> Result {
-        // SAFETY: The table is valid by the invariant that `from_raw` requires.
+        // SAFETY: The table is valid and does not change, as `from_raw` requires.
         let mut map = unsafe { bindings::vhost_iotlb_itree_first(self.raw, 0, u64::MAX) };
-        while !map.is_null() {
-            // SAFETY: The table does not change, so its entries are valid.
-            let entry = unsafe { &*map };
-            each(&MapRequest {
-                iova: entry.start,
-                size: entry.size,
-                permission: Permission::from_vhost(entry.perm).ok_or(EINVAL)?,
-                address: entry.addr,
-                _operation: PhantomData,
-            })?;
+        // SAFETY: As above, and so are its entries.
+        while let Some(entry) = unsafe { map.as_ref() } {
+            each(&request(entry)?)?;
             // SAFETY: As above.
             map = unsafe { bindings::vhost_iotlb_itree_next(map, 0, u64::MAX) };
         }
         Ok(())
     }
+}
+
+/// What an entry of a table asks for. Fails with `EINVAL` for a permission that does not
+/// exist.
+fn request(entry: &bindings::vhost_iotlb_map) -> Result<MapRequest<'_>> {
+    Ok(MapRequest {
+        iova: entry.start,
+        size: entry.size,
+        permission: Permission::from_vhost(entry.perm).ok_or(EINVAL)?,
+        address: entry.addr,
+        _operation: PhantomData,
+    })
 }

@@ -4,14 +4,12 @@
 
 use super::{
     super::{
-        control::ControlQueue,
         notify::Notify,
-        port::Port,
         queue::{
             Counters,
             Vq, //
         },
-        transmit::Transmit,
+        slots::Slots,
         worker::{
             Task,
             Worker, //
@@ -28,35 +26,10 @@ use core::fmt::{
     self,
     Write, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 
 /// All virtqueues of a device, negotiated or not.
-pub(super) struct Queues {
-    port: Arc<Port>,
-    transmitters: KVec<Arc<Worker<Transmit>>>,
-    control: Arc<Worker<ControlQueue>>,
-}
-
-impl Queues {
-    pub(super) fn new(
-        port: &Arc<Port>,
-        transmitters: &KVec<Arc<Worker<Transmit>>>,
-        control: &Arc<Worker<ControlQueue>>,
-    ) -> Result<Self> {
-        let mut all = KVec::with_capacity(transmitters.len(), GFP_KERNEL)?;
-        for transmitter in transmitters {
-            all.push(transmitter.clone(), GFP_KERNEL)?;
-        }
-        Ok(Self {
-            port: port.clone(),
-            transmitters: all,
-            control: control.clone(),
-        })
-    }
-}
+pub(super) struct Queues(pub(super) Arc<Slots>);
 
 impl Show for Queues {
     /// The driver does not reach queues without an index. What was dropped is followed by
@@ -67,15 +40,15 @@ impl Show for Queues {
             "index role     state    size format available      used      packets            \
              bytes        kicks       raised   suppressed errors        drops"
         )?;
-        let control = usize::from(self.port.shared.control_index());
+        let control = usize::from(self.0.port.shared.control_index());
         let reached = |index: usize| (index < control).then_some(index);
-        for (pair, receiver) in self.port.receivers.iter().enumerate() {
+        for (pair, receiver) in self.0.port.receivers.iter().enumerate() {
             line(out, reached(pair * 2), receiver)?;
         }
-        for (pair, transmitter) in self.transmitters.iter().enumerate() {
+        for (pair, transmitter) in self.0.transmitters.iter().enumerate() {
             line(out, reached(pair * 2 + 1), transmitter)?;
         }
-        line(out, Some(control), &self.control)
+        line(out, Some(control), &self.0.control)
     }
 }
 

@@ -85,7 +85,9 @@ impl Cache {
 /// that it has seen, or that was in force at `stamp`, gives up its memory: whoever takes a
 /// mapping away waits for that lock before it does so.
 pub struct Access<'a> {
-    space: &'a AddressSpace,
+    rings: &'a AddressSpace,
+    buffers: &'a AddressSpace,
+    /// Of `buffers`.
     cache: &'a Cache,
     stamp: u64,
     /// Addresses are physical addresses of driver memory.
@@ -102,7 +104,8 @@ impl<'a> Access<'a> {
     /// was read after it was taken. If `user` is set, the current mm is the one that is
     /// bound to the device, for `'a`.
     pub(super) unsafe fn new(
-        space: &'a AddressSpace,
+        rings: &'a AddressSpace,
+        buffers: &'a AddressSpace,
         cache: &'a Cache,
         stamp: u64,
         identity: bool,
@@ -111,7 +114,8 @@ impl<'a> Access<'a> {
         cache.refresh(stamp);
         // INVARIANT: As required of the caller.
         Self {
-            space,
+            rings,
+            buffers,
             cache,
             stamp,
             identity,
@@ -132,7 +136,7 @@ impl<'a> Access<'a> {
         self.user
     }
 
-    /// Finds the memory at `iova`: as much of `len` bytes as lies side by side, at least
+    /// Finds the memory of a buffer at `iova`: as much of `len` bytes as lies side by side, at least
     /// one.
     ///
     /// Fails with [`AccessFault::Unmapped`] also where `len` is zero or `iova + len - 1`
@@ -150,7 +154,7 @@ impl<'a> Access<'a> {
         Ok(unsafe { Piece::new(place, len) })
     }
 
-    /// Where `iova` is, and how many of `len` bytes lie side by side from there on.
+    /// Where `iova` of a buffer is, and how many of `len` bytes lie side by side from there on.
     #[inline]
     pub(super) fn translate(
         &self,
@@ -158,14 +162,43 @@ impl<'a> Access<'a> {
         len: usize,
         permission: Permission,
     ) -> Result<(Place, usize), AccessFault> {
-        let wanted_last = (len as u64)
-            .checked_sub(1)
-            .and_then(|more| iova.checked_add(more))
-            .ok_or(AccessFault::Unmapped)?;
-        let found = match self.cache.find(iova) {
-            Some(found) => found,
-            None => self.look_up(iova, wanted_last, len)?,
+        let found = if self.identity {
+            identity(iova, len)?
+        } else if let Some(found) = self.cache.find(iova) {
+            found
+        } else {
+            let found = look_up(self.buffers, iova)?;
+            self.cache.add(found);
+            found
         };
+        self.place_of(&found, iova, len, permission)
+    }
+
+    /// The translation of a part of the virtqueue, `len` bytes at `iova` or more or less of
+    /// them. Not cached here, but in areas.
+    pub(super) fn translate_rings(
+        &self,
+        iova: u64,
+        len: usize,
+    ) -> Result<Translation, AccessFault> {
+        if self.identity {
+            identity(iova, len)
+        } else {
+            look_up(self.rings, iova)
+        }
+    }
+
+    /// Where `iova` is according to `found`, and how many of `len` bytes lie side by side from
+    /// there on.
+    #[inline]
+    pub(super) fn place_of(
+        &self,
+        found: &Translation,
+        iova: u64,
+        len: usize,
+        permission: Permission,
+    ) -> Result<(Place, usize), AccessFault> {
+        let wanted_last = last(iova, len)?;
         if !found.permission.allows(permission) {
             return Err(AccessFault::Permission);
         }
@@ -174,30 +207,36 @@ impl<'a> Access<'a> {
             return Err(AccessFault::Unmapped);
         }
         let last = wanted_last.min(found.last);
-        // Not more than `len`, so it fits.
+        // Not more than the length that was asked for, so it fits.
         Ok((place, last.wrapping_sub(iova).wrapping_add(1) as usize))
     }
+}
 
-    /// Finds a translation that is not cached.
-    fn look_up(&self, iova: u64, last: u64, len: usize) -> Result<Translation, AccessFault> {
-        if let Some(found) = self.space.translate(iova) {
-            self.cache.add(found);
-            return Ok(found);
-        }
-        if !self.identity {
-            return Err(AccessFault::Unmapped);
-        }
-        // SAFETY: The function only computes, whatever the address.
-        let base = unsafe { bindings::rvdpa_identity(iova, len) };
-        if base.is_null() {
-            return Err(AccessFault::Unmapped);
-        }
-        // Not cached: it is found as quickly anew.
-        Ok(Translation {
-            first: iova,
-            last,
-            place: Place::Kernel(base as usize),
-            permission: Permission::ReadWrite,
-        })
+/// Finds a translation that is not cached.
+fn look_up(space: &AddressSpace, iova: u64) -> Result<Translation, AccessFault> {
+    space.translate(iova).ok_or(AccessFault::Unmapped)
+}
+
+/// The translation of memory that a driver of this kernel has mapped by identity.
+fn identity(iova: u64, len: usize) -> Result<Translation, AccessFault> {
+    // SAFETY: The function only computes, whatever the address.
+    let base = unsafe { bindings::rvdpa_identity(iova, len) };
+    if base.is_null() {
+        return Err(AccessFault::Unmapped);
     }
+    Ok(Translation {
+        first: iova,
+        last: last(iova, len)?,
+        place: Place::Kernel(base as usize),
+        permission: Permission::ReadWrite,
+    })
+}
+
+/// The last iova of a range, which must not be empty or overflow.
+#[inline]
+fn last(iova: u64, len: usize) -> Result<u64, AccessFault> {
+    (len as u64)
+        .checked_sub(1)
+        .and_then(|more| iova.checked_add(more))
+        .ok_or(AccessFault::Unmapped)
 }

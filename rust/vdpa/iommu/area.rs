@@ -11,7 +11,10 @@ use super::{
         user_read,
         user_write, //
     },
-    space::Place,
+    space::{
+        Place,
+        Translation, //
+    },
     Permission,
 };
 use core::ptr;
@@ -106,6 +109,7 @@ impl Access<'_> {
         area.stamp = Area::NEVER;
         let mut done = 0usize;
         let mut user = None;
+        let mut found: Option<Translation> = None;
         for page in area.pages.iter_mut() {
             let at = iova.checked_add(done as u64).ok_or(AccessFault::Unmapped)?;
             let in_page = at as usize % PAGE_SIZE;
@@ -113,7 +117,12 @@ impl Access<'_> {
             if want == 0 {
                 break;
             }
-            let (place, got) = self.translate(at, want, permission)?;
+            let covering = match found {
+                Some(found) if (found.first..=found.last).contains(&at) => found,
+                _ => self.translate_rings(at, len - done)?,
+            };
+            found = Some(covering);
+            let (place, got) = self.place_of(&covering, at, want, permission)?;
             if got < want {
                 // A mapping that ends within a page: possible, but no ring lies so.
                 return Err(AccessFault::Unmapped);

@@ -42,9 +42,23 @@ use kernel::{
     types::NotThreadSafe,
 };
 
+/// What memory is to the worker of a virtqueue: each may have an address space of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// The parts of the virtqueue itself, reached through [`Area`](super::Area)s: descriptor
+    /// table, driver area and device area.
+    Rings,
+    /// What descriptors refer to, reached through [`Piece`](super::Piece)s: buffers and
+    /// indirect tables.
+    Buffers,
+}
+
 /// What the lock of an attachment protects.
 struct Inner<S> {
-    asid: u32,
+    /// The address space of [`Region::Rings`].
+    rings: u32,
+    /// The address space of [`Region::Buffers`].
+    buffers: u32,
     cache: Cache,
     state: S,
 }
@@ -78,7 +92,8 @@ impl<S: Send + Unpin> Attachment<S> {
     ) -> impl PinInit<Self> {
         let cache = Cache::new();
         let inner = Inner {
-            asid: 0,
+            rings: 0,
+            buffers: 0,
             cache,
             state,
         };
@@ -88,14 +103,18 @@ impl<S: Send + Unpin> Attachment<S> {
         })
     }
 
-    /// Attaches to address space `asid`, for `set_group_asid`.
+    /// Attaches a region to address space `asid`, for `set_group_asid`.
     ///
     /// Fails with `EINVAL` if there is no such address space.
-    pub fn set_asid(&self, asid: u32) -> Result {
+    pub fn set_asid(&self, region: Region, asid: u32) -> Result {
         self.core.space(asid)?;
         let mut inner = self.inner.lock();
-        if inner.asid != asid {
-            inner.asid = asid;
+        let current = match region {
+            Region::Rings => &mut inner.rings,
+            Region::Buffers => &mut inner.buffers,
+        };
+        if *current != asid {
+            *current = asid;
             // What is cached belongs to the old address space.
             inner.cache = Cache::new();
             self.core.changed();
@@ -164,6 +183,7 @@ impl<S: Send + Unpin> Attachment<S> {
     pub fn fault_in(
         &self,
         context: &Context<'_>,
+        region: Region,
         iova: u64,
         len: usize,
         permission: Permission,
@@ -172,7 +192,7 @@ impl<S: Send + Unpin> Attachment<S> {
             // Another mm: the next try will tell.
             return true;
         };
-        let Some((address, len)) = guard.user_range(iova, len, permission) else {
+        let Some((address, len)) = guard.user_range(region, iova, len, permission) else {
             return false;
         };
         drop(guard);
@@ -250,15 +270,14 @@ impl<S: Unpin> AttachmentGuard<'_, S> {
     #[inline]
     pub fn split(&mut self) -> Result<(&mut S, Access<'_>), AccessFault> {
         let inner = &mut *self.inner;
-        let space = self
-            .core
-            .space(inner.asid)
-            .map_err(|_| AccessFault::Unmapped)?;
+        let space = |asid| self.core.space(asid).map_err(|_| AccessFault::Unmapped);
+        let (rings, buffers) = (space(inner.rings)?, space(inner.buffers)?);
         // SAFETY: The lock is held for as long as `self` is borrowed, `stamp` was read
         // under it, and `user` comes from a context that outlives this guard.
         let access = unsafe {
             Access::new(
-                space,
+                rings,
+                buffers,
                 &inner.cache,
                 self.stamp,
                 self.core.identity.load(Relaxed),
@@ -271,12 +290,19 @@ impl<S: Unpin> AttachmentGuard<'_, S> {
     /// Where the client sees `iova`, and how many of `len` bytes lie side by side there.
     fn user_range(
         &mut self,
+        region: Region,
         iova: u64,
         len: usize,
         permission: Permission,
     ) -> Option<(usize, usize)> {
         let (_, access) = self.split().ok()?;
-        match access.translate(iova, len, permission).ok()? {
+        let found = match region {
+            Region::Rings => access
+                .translate_rings(iova, len)
+                .and_then(|found| access.place_of(&found, iova, len, permission)),
+            Region::Buffers => access.translate(iova, len, permission),
+        };
+        match found.ok()? {
             (Place::User(address), len) => Some((address, len)),
             (Place::Kernel(_), _) => None,
         }

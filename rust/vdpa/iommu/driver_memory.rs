@@ -110,7 +110,7 @@ impl Iommu {
     /// Undoes [`map_driver_memory`](Self::map_driver_memory).
     fn unmap_driver_memory(&self, iova: u64, size: usize) {
         if self.core.driver_memory == DriverMemory::Strict {
-            let _ = self.unmap(ASID, iova, size as u64);
+            let _ = self.remove(ASID, iova, size as u64);
         }
     }
 }

@@ -10,14 +10,15 @@ use crate::{
         SpinLockIrqSave, //
     },
 };
-use core::ptr::NonNull;
 use kernel::{
     alloc::Flags,
+    new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNode, //
     },
+    sync::Mutex,
 };
 
 /// Physical memory whose pages this mapping holds references to.
@@ -33,20 +34,20 @@ pub(super) struct HeldPages {
 }
 
 impl HeldPages {
-    /// Takes a reference to each page from `pa` on, `size` bytes, and returns them with
-    /// the address at which the kernel sees them.
+    /// Takes a reference to each page from `pa` on, `size` bytes.
     ///
     /// Fails with `EINVAL` if a part of the range is not memory.
     ///
     /// # Safety
     ///
     /// The caller has pinned these pages, or they are otherwise sure to have an owner.
-    pub(super) unsafe fn get(pa: u64, size: u64, writable: bool) -> Result<(Self, NonNull<u8>)> {
+    pub(super) unsafe fn get(pa: u64, size: u64, writable: bool) -> Result<Self> {
         // SAFETY: The pages have an owner, as required of the caller.
-        let base = unsafe { bindings::rvdpa_pages_get(pa, size) };
-        let base = NonNull::new(base.cast::<u8>()).ok_or(EINVAL)?;
+        if !unsafe { bindings::rvdpa_pages_get(pa, size) } {
+            return Err(EINVAL);
+        }
         // INVARIANT: `rvdpa_pages_get` has taken the references.
-        Ok((Self { pa, size, writable }, base))
+        Ok(Self { pa, size, writable })
     }
 }
 
@@ -79,7 +80,7 @@ impl Place {
 }
 
 /// A run of iovas whose memory lies side by side.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Translation {
     pub(super) first: u64,
     /// Inclusive.
@@ -88,24 +89,67 @@ pub(super) struct Translation {
     pub(super) permission: Permission,
 }
 
-/// What the tree of an address space holds, by the last iova of each mapping.
+/// What an address space holds.
 pub(super) struct Mapping {
     translation: Translation,
     /// What has to live as long as the mapping.
-    _pages: Option<HeldPages>,
+    pages: Option<HeldPages>,
+}
+
+/// Mappings by their last iovas, none of which overlap.
+pub(super) type Mappings = RBTree<u64, Mapping>;
+
+/// A mapping that can be added.
+pub(super) struct NewMapping {
+    first: u64,
+    last: u64,
+    node: RBTreeNode<u64, Mapping>,
+}
+
+impl NewMapping {
+    /// Makes a mapping. Fails with `ENOMEM`.
+    pub(super) fn new(
+        translation: Translation,
+        pages: Option<HeldPages>,
+        flags: Flags,
+    ) -> Result<Self> {
+        let Translation { first, last, .. } = translation;
+        let node = RBTreeNode::new(last, Mapping { translation, pages }, flags)?;
+        Ok(Self { first, last, node })
+    }
+
+    /// Adds it. If it would overlap another one, that is an error, and it comes back.
+    pub(super) fn insert(self, mappings: &mut Mappings) -> Result<(), Self> {
+        if find(mappings, self.first).is_some_and(|found| found.first <= self.last) {
+            return Err(self);
+        }
+        mappings.insert(self.node);
+        Ok(())
+    }
+}
+
+/// The mapping that covers `iova`, or else the next one above it.
+fn find(mappings: &Mappings, iova: u64) -> Option<Translation> {
+    let cursor = mappings.cursor_lower_bound(&iova)?;
+    Some(cursor.current().1.translation)
 }
 
 /// One address space.
 #[pin_data]
 pub(super) struct AddressSpace {
+    /// Held by those who change mappings of a client, one at a time. Drivers of this kernel
+    /// do not take it; no device has both.
     #[pin]
-    mappings: SpinLockIrqSave<RBTree<u64, Mapping>>,
+    pub(super) changes: Mutex<()>,
+    #[pin]
+    mappings: SpinLockIrqSave<Mappings>,
 }
 
 impl AddressSpace {
     /// Makes an empty address space.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
+            changes <- new_mutex!((), "vdpa::AddressSpace::changes"),
             mappings <- new_spinlock_irqsave!(RBTree::new(), "vdpa::AddressSpace::mappings"),
         })
     }
@@ -119,25 +163,10 @@ impl AddressSpace {
         pages: Option<HeldPages>,
         flags: Flags,
     ) -> Result {
-        let node = RBTreeNode::new(
-            translation.last,
-            Mapping {
-                translation,
-                _pages: pages,
-            },
-            flags,
-        )?;
-        // A node that is not wanted is dropped after the lock has been released.
-        let mut mappings = self.mappings.lock();
-        if Self::find(&mappings, translation.first)
-            .is_some_and(|found| found.first <= translation.last)
-        {
-            drop(mappings);
-            drop(node);
-            return Err(EEXIST);
-        }
-        mappings.insert(node);
-        Ok(())
+        let new = NewMapping::new(translation, pages, flags)?;
+        // One that is not wanted is dropped after the lock has been released.
+        let result = new.insert(&mut self.mappings.lock());
+        result.map_err(|_unwanted| EEXIST)
     }
 
     /// Takes out one mapping that overlaps `first..=last`.
@@ -155,18 +184,57 @@ impl AddressSpace {
     /// Takes out all mappings.
     ///
     /// The caller waits for accesses under way before it drops what is returned.
-    pub(super) fn take_all(&self) -> RBTree<u64, Mapping> {
+    pub(super) fn take_all(&self) -> Mappings {
         core::mem::take(&mut *self.mappings.lock())
+    }
+
+    /// Takes out the first mapping from `iova` on that is not to be kept.
+    ///
+    /// The caller waits for accesses under way before it drops what is returned.
+    pub(super) fn remove_unless(
+        &self,
+        iova: u64,
+        keep: impl Fn(&Translation) -> bool,
+    ) -> Option<RBTreeNode<u64, Mapping>> {
+        let mut mappings = self.mappings.lock();
+        let mut cursor = mappings.cursor_lower_bound_mut(&iova)?;
+        while keep(&cursor.current().1.translation) {
+            cursor = cursor.move_next()?;
+        }
+        Some(cursor.remove_current().1)
+    }
+
+    /// Whether this very mapping is in force, and holds its pages.
+    pub(super) fn holds(&self, translation: &Translation) -> bool {
+        let mappings = self.mappings.lock();
+        mappings
+            .get(&translation.last)
+            .is_some_and(|found| found.translation == *translation && found.pages.is_some())
+    }
+
+    /// Puts `new` in force, and returns what was before.
+    ///
+    /// The caller waits for accesses under way before it gives the old mappings to
+    /// [`hand_on`](Self::hand_on).
+    pub(super) fn replace(&self, new: Mappings) -> Mappings {
+        core::mem::replace(&mut *self.mappings.lock(), new)
+    }
+
+    /// Ends mappings that are no longer in force. Their pages go on to those in force that
+    /// are the same and came without.
+    pub(super) fn hand_on(&self, mut old: Mappings) {
+        for mapping in old.values_mut() {
+            let mut mappings = self.mappings.lock();
+            if let Some(found) = mappings.get_mut(&mapping.translation.last) {
+                if found.translation == mapping.translation && found.pages.is_none() {
+                    found.pages = mapping.pages.take();
+                }
+            }
+        }
     }
 
     /// The mapping that covers `iova`.
     pub(super) fn translate(&self, iova: u64) -> Option<Translation> {
-        Self::find(&self.mappings.lock(), iova).filter(|found| found.first <= iova)
-    }
-
-    /// The mapping that covers `iova`, or else the next one above it.
-    fn find(mappings: &RBTree<u64, Mapping>, iova: u64) -> Option<Translation> {
-        let cursor = mappings.cursor_lower_bound(&iova)?;
-        Some(cursor.current().1.translation)
+        find(&self.mappings.lock(), iova).filter(|found| found.first <= iova)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     bindings,
     vdpa::{
         device::Device,
+        doorbell::Doorbell,
         iommu::{
             MapRequest,
             Permission, //
@@ -20,8 +21,8 @@ use crate::{
         },
         types::{
             MapTable,
-            NotificationArea,
             ResetFlags,
+            Shape,
             VqAddress,
             VqState, //
         },
@@ -255,18 +256,11 @@ impl<T: Operations> OperationsVTable<T> {
     ) -> bindings::vdpa_notification_area {
         // SAFETY: As the bus promises.
         let dev = unsafe { from_raw::<T>(vdev) };
-        with_vq(
-            dev,
-            idx,
-            bindings::vdpa_notification_area { addr: 0, size: 0 },
-            |dev, idx| {
-                let NotificationArea { address, size } = T::get_vq_notification(dev, idx);
-                bindings::vdpa_notification_area {
-                    addr: address,
-                    size,
-                }
-            },
-        )
+        const NONE: bindings::vdpa_notification_area =
+            bindings::vdpa_notification_area { addr: 0, size: 0 };
+        with_vq(dev, idx, NONE, |dev, idx| {
+            T::get_vq_notification(dev, idx).map_or(NONE, Doorbell::area)
+        })
     }
 
     /// # Safety
@@ -698,154 +692,187 @@ impl<T: Operations> OperationsVTable<T> {
         T::unbind_mm(dev)
     }
 
-    const VTABLE: bindings::vdpa_config_ops = bindings::vdpa_config_ops {
-        set_vq_address: Some(Self::set_vq_address),
-        set_vq_num: Some(Self::set_vq_num),
-        kick_vq: Some(Self::kick_vq),
-        kick_vq_with_data: if T::HAS_KICK_VQ_WITH_DATA {
-            Some(Self::kick_vq_with_data)
-        } else {
-            None
-        },
-        set_vq_cb: Some(Self::set_vq_cb),
-        set_vq_ready: Some(Self::set_vq_ready),
-        get_vq_ready: Some(Self::get_vq_ready),
-        set_vq_state: Some(Self::set_vq_state),
-        get_vq_state: Some(Self::get_vq_state),
-        get_vendor_vq_stats: if T::HAS_GET_VENDOR_VQ_STATS {
-            Some(Self::get_vendor_vq_stats)
-        } else {
-            None
-        },
-        get_vq_notification: if T::HAS_GET_VQ_NOTIFICATION {
-            Some(Self::get_vq_notification)
-        } else {
-            None
-        },
-        get_vq_irq: if T::HAS_GET_VQ_IRQ {
-            Some(Self::get_vq_irq)
-        } else {
-            None
-        },
-        get_vq_size: if T::HAS_GET_VQ_SIZE {
-            Some(Self::get_vq_size)
-        } else {
-            None
-        },
-        get_vq_align: Some(Self::get_vq_align),
-        get_vq_group: if T::HAS_GET_VQ_GROUP {
-            Some(Self::get_vq_group)
-        } else {
-            None
-        },
-        get_vq_desc_group: if T::HAS_GET_VQ_DESC_GROUP {
-            Some(Self::get_vq_desc_group)
-        } else {
-            None
-        },
-        get_device_features: Some(Self::get_device_features),
-        get_backend_features: if T::HAS_GET_BACKEND_FEATURES {
-            Some(Self::get_backend_features)
-        } else {
-            None
-        },
-        set_driver_features: Some(Self::set_driver_features),
-        get_driver_features: Some(Self::get_driver_features),
-        set_config_cb: Some(Self::set_config_cb),
-        get_vq_num_max: Some(Self::get_vq_num_max),
-        get_vq_num_min: if T::HAS_GET_VQ_NUM_MIN {
-            Some(Self::get_vq_num_min)
-        } else {
-            None
-        },
-        get_device_id: Some(Self::get_device_id),
-        get_vendor_id: Some(Self::get_vendor_id),
-        get_status: Some(Self::get_status),
-        set_status: Some(Self::set_status),
-        reset: Some(Self::reset),
-        compat_reset: if T::HAS_COMPAT_RESET {
-            Some(Self::compat_reset)
-        } else {
-            None
-        },
-        suspend: if T::HAS_SUSPEND {
-            Some(Self::suspend)
-        } else {
-            None
-        },
-        resume: if T::HAS_RESUME {
-            Some(Self::resume)
-        } else {
-            None
-        },
-        get_config_size: Some(Self::get_config_size),
-        get_config: Some(Self::get_config),
-        set_config: Some(Self::set_config),
-        get_generation: if T::HAS_GET_GENERATION {
-            Some(Self::get_generation)
-        } else {
-            None
-        },
-        get_iova_range: if T::HAS_GET_IOVA_RANGE {
-            Some(Self::get_iova_range)
-        } else {
-            None
-        },
-        set_vq_affinity: if T::HAS_SET_VQ_AFFINITY {
-            Some(Self::set_vq_affinity)
-        } else {
-            None
-        },
-        get_vq_affinity: if T::HAS_GET_VQ_AFFINITY {
-            Some(Self::get_vq_affinity)
-        } else {
-            None
-        },
-        set_map: if T::HAS_SET_MAP {
-            Some(Self::set_map)
-        } else {
-            None
-        },
-        dma_map: if T::HAS_DMA_MAP {
-            Some(Self::dma_map)
-        } else {
-            None
-        },
-        dma_unmap: if T::HAS_DMA_UNMAP {
-            Some(Self::dma_unmap)
-        } else {
-            None
-        },
-        reset_map: if T::HAS_RESET_MAP {
-            Some(Self::reset_map)
-        } else {
-            None
-        },
-        set_group_asid: if T::HAS_SET_GROUP_ASID {
-            Some(Self::set_group_asid)
-        } else {
-            None
-        },
-        get_vq_map: if T::HAS_GET_VQ_MAP {
-            Some(Self::get_vq_map)
-        } else {
-            None
-        },
-        bind_mm: if T::HAS_BIND_MM {
-            Some(Self::bind_mm)
-        } else {
-            None
-        },
-        unbind_mm: if T::HAS_UNBIND_MM {
-            Some(Self::unbind_mm)
-        } else {
-            None
-        },
-        free: Some(Device::<T>::release),
-    };
-
-    /// The table. Its slots are NULL for what `T` does not implement.
-    pub(in crate::vdpa) const fn build() -> &'static bindings::vdpa_config_ops {
-        &Self::VTABLE
+    /// The table of a device of this shape. Its slots are NULL for what `T` does not implement,
+    /// and for what the shape leaves out.
+    const fn table(shape: Shape) -> bindings::vdpa_config_ops {
+        let Shape {
+            whole_tables,
+            desc_groups,
+        } = shape;
+        // The bus drivers go by which operations there are.
+        let has_set_map = T::HAS_SET_MAP && (whole_tables || !T::HAS_DMA_MAP);
+        let has_dma_map = T::HAS_DMA_MAP && !has_set_map;
+        bindings::vdpa_config_ops {
+            set_vq_address: Some(Self::set_vq_address),
+            set_vq_num: Some(Self::set_vq_num),
+            kick_vq: Some(Self::kick_vq),
+            kick_vq_with_data: if T::HAS_KICK_VQ_WITH_DATA {
+                Some(Self::kick_vq_with_data)
+            } else {
+                None
+            },
+            set_vq_cb: Some(Self::set_vq_cb),
+            set_vq_ready: Some(Self::set_vq_ready),
+            get_vq_ready: Some(Self::get_vq_ready),
+            set_vq_state: Some(Self::set_vq_state),
+            get_vq_state: Some(Self::get_vq_state),
+            get_vendor_vq_stats: if T::HAS_GET_VENDOR_VQ_STATS {
+                Some(Self::get_vendor_vq_stats)
+            } else {
+                None
+            },
+            get_vq_notification: if T::HAS_GET_VQ_NOTIFICATION {
+                Some(Self::get_vq_notification)
+            } else {
+                None
+            },
+            get_vq_irq: if T::HAS_GET_VQ_IRQ {
+                Some(Self::get_vq_irq)
+            } else {
+                None
+            },
+            get_vq_size: if T::HAS_GET_VQ_SIZE {
+                Some(Self::get_vq_size)
+            } else {
+                None
+            },
+            get_vq_align: Some(Self::get_vq_align),
+            get_vq_group: if T::HAS_GET_VQ_GROUP {
+                Some(Self::get_vq_group)
+            } else {
+                None
+            },
+            get_vq_desc_group: if T::HAS_GET_VQ_DESC_GROUP && desc_groups {
+                Some(Self::get_vq_desc_group)
+            } else {
+                None
+            },
+            get_device_features: Some(Self::get_device_features),
+            get_backend_features: if T::HAS_GET_BACKEND_FEATURES {
+                Some(Self::get_backend_features)
+            } else {
+                None
+            },
+            set_driver_features: Some(Self::set_driver_features),
+            get_driver_features: Some(Self::get_driver_features),
+            set_config_cb: Some(Self::set_config_cb),
+            get_vq_num_max: Some(Self::get_vq_num_max),
+            get_vq_num_min: if T::HAS_GET_VQ_NUM_MIN {
+                Some(Self::get_vq_num_min)
+            } else {
+                None
+            },
+            get_device_id: Some(Self::get_device_id),
+            get_vendor_id: Some(Self::get_vendor_id),
+            get_status: Some(Self::get_status),
+            set_status: Some(Self::set_status),
+            reset: Some(Self::reset),
+            compat_reset: if T::HAS_COMPAT_RESET {
+                Some(Self::compat_reset)
+            } else {
+                None
+            },
+            suspend: if T::HAS_SUSPEND {
+                Some(Self::suspend)
+            } else {
+                None
+            },
+            resume: if T::HAS_RESUME {
+                Some(Self::resume)
+            } else {
+                None
+            },
+            get_config_size: Some(Self::get_config_size),
+            get_config: Some(Self::get_config),
+            set_config: Some(Self::set_config),
+            get_generation: if T::HAS_GET_GENERATION {
+                Some(Self::get_generation)
+            } else {
+                None
+            },
+            get_iova_range: if T::HAS_GET_IOVA_RANGE {
+                Some(Self::get_iova_range)
+            } else {
+                None
+            },
+            set_vq_affinity: if T::HAS_SET_VQ_AFFINITY {
+                Some(Self::set_vq_affinity)
+            } else {
+                None
+            },
+            get_vq_affinity: if T::HAS_GET_VQ_AFFINITY {
+                Some(Self::get_vq_affinity)
+            } else {
+                None
+            },
+            set_map: if has_set_map {
+                Some(Self::set_map)
+            } else {
+                None
+            },
+            dma_map: if has_dma_map {
+                Some(Self::dma_map)
+            } else {
+                None
+            },
+            dma_unmap: if T::HAS_DMA_UNMAP && has_dma_map {
+                Some(Self::dma_unmap)
+            } else {
+                None
+            },
+            reset_map: if T::HAS_RESET_MAP {
+                Some(Self::reset_map)
+            } else {
+                None
+            },
+            set_group_asid: if T::HAS_SET_GROUP_ASID {
+                Some(Self::set_group_asid)
+            } else {
+                None
+            },
+            get_vq_map: if T::HAS_GET_VQ_MAP {
+                Some(Self::get_vq_map)
+            } else {
+                None
+            },
+            bind_mm: if T::HAS_BIND_MM {
+                Some(Self::bind_mm)
+            } else {
+                None
+            },
+            unbind_mm: if T::HAS_UNBIND_MM {
+                Some(Self::unbind_mm)
+            } else {
+                None
+            },
+            free: Some(Device::<T>::release),
+        }
     }
+
+    /// The table of a device of this shape.
+    pub(in crate::vdpa) fn build(shape: Shape) -> &'static bindings::vdpa_config_ops {
+        match (shape.whole_tables, shape.desc_groups) {
+            (false, false) => &Self::INCREMENTAL,
+            (false, true) => &Self::INCREMENTAL_DESC_GROUPS,
+            (true, false) => &Self::WHOLE,
+            (true, true) => &Self::WHOLE_DESC_GROUPS,
+        }
+    }
+
+    const INCREMENTAL: bindings::vdpa_config_ops = Self::table(Shape {
+        whole_tables: false,
+        desc_groups: false,
+    });
+    const INCREMENTAL_DESC_GROUPS: bindings::vdpa_config_ops = Self::table(Shape {
+        whole_tables: false,
+        desc_groups: true,
+    });
+    const WHOLE: bindings::vdpa_config_ops = Self::table(Shape {
+        whole_tables: true,
+        desc_groups: false,
+    });
+    const WHOLE_DESC_GROUPS: bindings::vdpa_config_ops = Self::table(Shape {
+        whole_tables: true,
+        desc_groups: true,
+    });
 }

@@ -60,7 +60,7 @@ fn bad_numbers(context: &mut Context) -> Outcome {
         ("strict=255", "give 0 or 1"),
         ("switches=65", "give a number from 0 to 64"),
         ("switches=255", "give a number from 0 to 64"),
-        ("ageing=0", "give seconds, from 1 to 65535"),
+        ("ageing=0", "give a number from 1 to 65535"),
     ] {
         let result = module::try_load(parameter)?;
         check_eq!(result, Err(Errno::EINVAL), "{parameter}");

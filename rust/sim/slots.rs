@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The virtqueues of a device, by their indices.
+
+use super::{
+    control::ControlQueue,
+    notify::Notify,
+    port::Port,
+    queue::Vq,
+    receive::Receive,
+    shared::Shared,
+    transmit::Transmit,
+    worker::Worker, //
+};
+use crate::{
+    vdpa::iommu::Region,
+    virtio::{
+        features::Features,
+        ring::State, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The virtqueues of a device.
+pub(super) struct Slots {
+    /// Has the receive queues.
+    pub(super) port: Arc<Port>,
+    pub(super) transmitters: KVec<Arc<Worker<Transmit>>>,
+    pub(super) control: Arc<Worker<ControlQueue>>,
+}
+
+impl Slots {
+    /// The virtqueue `idx`, as negotiated.
+    #[inline]
+    pub(super) fn get(&self, idx: u16) -> Option<Slot<'_>> {
+        let control = self.port.shared.control_index();
+        let pair = usize::from(idx / 2);
+        if idx == control {
+            Some(Slot::Control(&self.control))
+        } else if idx > control {
+            None
+        } else if idx % 2 == 0 {
+            self.port.receivers.get(pair).map(Slot::Receive)
+        } else {
+            self.transmitters.get(pair).map(Slot::Transmit)
+        }
+    }
+
+    /// All virtqueues, negotiated or not.
+    pub(super) fn all(&self) -> impl Iterator<Item = Slot<'_>> {
+        let receivers = self.port.receivers.iter().map(Slot::Receive);
+        let transmitters = self.transmitters.iter().map(Slot::Transmit);
+        let control = core::iter::once(Slot::Control(&self.control));
+        Iterator::chain(Iterator::chain(receivers, transmitters), control)
+    }
+}
+
+/// A virtqueue.
+pub(super) enum Slot<'a> {
+    Receive(&'a Arc<Worker<Receive>>),
+    Transmit(&'a Arc<Worker<Transmit>>),
+    Control(&'a Arc<Worker<ControlQueue>>),
+}
+
+/// Does the same with the worker of a [`Slot`], whichever it is.
+macro_rules! with_worker {
+    ($slot:expr, $worker:ident => $do:expr) => {
+        match $slot {
+            Slot::Receive($worker) => $do,
+            Slot::Transmit($worker) => $do,
+            Slot::Control($worker) => $do,
+        }
+    };
+}
+
+impl Slot<'_> {
+    /// Does something with the virtqueue, under its lock.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Vq) -> R) -> R {
+        with_worker!(self, worker => worker.with(f))
+    }
+
+    #[inline]
+    pub(super) fn notify(&self) -> &Notify {
+        with_worker!(self, worker => &worker.notify)
+    }
+
+    #[inline]
+    fn wake(&self) {
+        with_worker!(self, worker => Worker::wake(worker));
+    }
+
+    /// Notes that the driver has made buffers available.
+    #[inline]
+    pub(super) fn kick(&self) {
+        self.notify().kick();
+        self.wake();
+    }
+
+    /// Attaches a region of it to another address space.
+    pub(super) fn set_asid(&self, region: Region, asid: u32) -> Result {
+        with_worker!(self, worker => worker.attachment().set_asid(region, asid))
+    }
+
+    /// Whether there may be buffers for which no kick will come.
+    fn was_used(&self, features: Features) -> bool {
+        let start = State::start(features);
+        self.notify().was_kicked() || self.with(|vq| vq.state().is_some_and(|state| state != start))
+    }
+
+    /// Starts the virtqueue, if it can run.
+    pub(super) fn start(&self, shared: &Shared, index: u16, features: Features) {
+        match self.with(|vq| vq.start(features)) {
+            Ok(true) => {
+                self.notify().unmask();
+                // Before the first kick the ring is not touched: its memory may not be
+                // mapped yet. A queue that goes on from elsewhere was kicked there.
+                if self.was_used(features) {
+                    self.wake();
+                }
+            }
+            Ok(false) => {}
+            Err(e) => {
+                shared.refused(format_args!("virtqueue {index} cannot be started: {e}"));
+            }
+        }
+    }
+
+    /// Stops the virtqueue. When it returns, neither its memory is accessed nor its driver
+    /// called.
+    pub(super) fn stop(&self) {
+        self.with(Vq::stop);
+        self.notify().mask();
+    }
+}
