@@ -156,9 +156,13 @@ impl NetDevice {
         }
     }
 
-    /// Starts all virtqueues that can run.
+    /// Starts all virtqueues that can run: those that send, which have the odd indices, when
+    /// their frames find all receivers running.
     pub(super) fn start_all(&self, control: &Control) {
-        for idx in 0..=self.shared.control_index() {
+        let last = self.shared.control_index();
+        let others = (0..=last).step_by(2);
+        let transmitters = (1..=last).step_by(2);
+        for idx in Iterator::chain(others, transmitters) {
             self.start_vq(control, idx);
         }
     }

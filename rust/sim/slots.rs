@@ -49,12 +49,13 @@ impl Slots {
         }
     }
 
-    /// All virtqueues, negotiated or not.
+    /// All virtqueues, negotiated or not. Those that send come first: whoever stops them all
+    /// stops these before a frame of theirs finds its receiver stopped.
     pub(super) fn all(&self) -> impl Iterator<Item = Slot<'_>> {
         let receivers = self.port.receivers.iter().map(Slot::Receive);
         let transmitters = self.transmitters.iter().map(Slot::Transmit);
         let control = core::iter::once(Slot::Control(&self.control));
-        Iterator::chain(Iterator::chain(receivers, transmitters), control)
+        Iterator::chain(Iterator::chain(transmitters, receivers), control)
     }
 }
 
