@@ -14,6 +14,7 @@ use kernel::{
         atomic::{
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -32,6 +33,9 @@ pub(super) struct Notify {
     kicks: Atomic<u64>,
     /// Whether there was a kick since the reset.
     kicked: AtomicFlag,
+    /// Whether the virtqueue was stopped while it ran, and not started since: an interrupt may
+    /// have been due.
+    stopped: AtomicFlag,
 }
 
 impl Notify {
@@ -44,6 +48,7 @@ impl Notify {
             affinity: Affinity::new()?,
             kicks: Atomic::new(0),
             kicked: AtomicFlag::new(false),
+            stopped: AtomicFlag::new(false),
         })
     }
 
@@ -76,9 +81,20 @@ impl Notify {
         self.kicked.load(Relaxed)
     }
 
-    /// Forgets the kicks so far.
+    /// Notes that the virtqueue was stopped while it ran.
+    pub(super) fn note_stopped(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Whether it was, since this was last asked.
+    pub(super) fn take_stopped(&self) -> bool {
+        self.stopped.xchg(false, Full)
+    }
+
+    /// Forgets the kicks so far, and that the virtqueue was stopped.
     pub(super) fn reset(&self) {
         self.kicked.store(false, Relaxed);
+        self.stopped.store(false, Relaxed);
     }
 
     /// Notes that `completed` chains were shown to the driver, which does or does not want

@@ -334,11 +334,6 @@ impl vdpa::Operations for NetDevice {
         let mut control = dev.control.lock();
         control.suspended = false;
         dev.start_all(&control);
-        drop(control);
-        // Interrupts that were due when the device was suspended did not come.
-        for slot in dev.slots.all() {
-            slot.notify().raise(1);
-        }
         Ok(())
     }
 

@@ -116,6 +116,10 @@ impl Slot<'_> {
         match self.with(|vq| vq.start(features)) {
             Ok(true) => {
                 self.notify().unmask();
+                // What was to come when it was stopped did not.
+                if self.notify().take_stopped() {
+                    self.notify().raise(1);
+                }
                 // Before the first kick the ring is not touched: its memory may not be
                 // mapped yet. A queue that goes on from elsewhere was kicked there.
                 if self.was_used(features) {
@@ -132,7 +136,14 @@ impl Slot<'_> {
     /// Stops the virtqueue. When it returns, neither its memory is accessed nor its driver
     /// called.
     pub(super) fn stop(&self) {
-        self.with(Vq::stop);
+        let ran = self.with(|vq| {
+            let ran = vq.is_running();
+            vq.stop();
+            ran
+        });
         self.notify().mask();
+        if ran {
+            self.notify().note_stopped();
+        }
     }
 }
