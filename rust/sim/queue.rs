@@ -17,6 +17,7 @@ use crate::{
             QueueLayout, //
         },
         packed::{
+            self,
             Completion,
             PackedQueue, //
         },
@@ -200,13 +201,17 @@ impl Vq {
     }
 
     /// Sets where the queue goes on. Fails with `EBUSY` while it runs, and with `EINVAL` if
-    /// that lies beyond a packed ring.
+    /// that cannot be in a packed ring.
     pub(super) fn set_state(&mut self, state: State) -> Result {
         if self.started {
             return Err(EBUSY);
         }
         if let State::Packed(state) = state {
-            if state.available.index >= self.num || state.used.index >= self.num {
+            let packed::State { available, used } = state;
+            if available.index >= self.num
+                || used.index >= self.num
+                || available.ahead_of(used, self.num).is_none()
+            {
                 return Err(EINVAL);
             }
         }
