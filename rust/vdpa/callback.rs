@@ -87,7 +87,7 @@ impl Callback {
         true
     }
 
-    /// Keeps the driver from being called until [`unmask`](Self::unmask).
+    /// Keeps the driver, and any later one, from being called until [`unmask`](Self::unmask).
     pub fn mask(&self) {
         self.state.lock().masked = true;
     }
@@ -118,10 +118,9 @@ impl Callback {
         self.state.lock().registered = registered;
     }
 
-    /// Forgets what was registered. When it returns, the driver is not being called.
+    /// Forgets what was registered. When it returns, the driver is not being called. It does
+    /// not unmask: what is still under way may not reach what is registered next.
     pub(super) fn clear(&self) {
-        let mut state = self.state.lock();
-        state.registered = None;
-        state.masked = false;
+        self.state.lock().registered = None;
     }
 }
