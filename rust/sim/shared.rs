@@ -194,10 +194,14 @@ impl Shared {
         self.needs_reset.store(false, Relaxed);
     }
 
+    /// Only a reset mends the device.
+    pub(super) fn break_down(&self) {
+        self.needs_reset.store(true, Relaxed);
+    }
+
     /// Tells the driver, and the log, that a virtqueue was stopped because of what the
     /// driver did. No lock may be held.
     pub(super) fn broke(&self, index: u16, role: &str, fault: &Fault) {
-        self.needs_reset.store(true, Relaxed);
         self.config_interrupt.raise();
         if vdpa::may_log() {
             pr_err!(

@@ -295,10 +295,21 @@ impl<T: Task> Worker<T> {
         }
     }
 
-    /// Tells that the virtqueue was stopped because of what the driver did.
+    /// Tells that the virtqueue was stopped because of what the driver did, unless a reset has
+    /// mended it meanwhile.
     fn broke(&self, fault: &Fault) {
-        let index = T::index(self.index, &self.shared);
-        self.shared.broke(index, T::ROLE, fault);
+        let broken = self.with(|vq| {
+            let broken = vq.is_broken();
+            if broken {
+                // Under the lock that the reset takes before it forgets this.
+                self.shared.break_down();
+            }
+            broken
+        });
+        if broken {
+            let index = T::index(self.index, &self.shared);
+            self.shared.broke(index, T::ROLE, fault);
+        }
     }
 }
 
