@@ -7,6 +7,14 @@ use std::sync::atomic::{
     Ordering, //
 };
 
+use crate::{
+    features::Features,
+    layout::{
+        Area,
+        QueueLayout, //
+    },
+};
+
 /// Memory as the driver has it: all of it is there, under the addresses that the device
 /// is told.
 ///
@@ -153,6 +161,31 @@ pub trait DriverQueue {
 
     /// Asks for no interrupts.
     fn disable_interrupts(&self);
+
+    /// Moves the virtqueue, with all chains that are in it, to where `layout` says in
+    /// `memory`. The device must not look at it meanwhile, and has to be told.
+    ///
+    /// # Panics
+    ///
+    /// If the layout is not valid, or has another size.
+    fn relocate(&mut self, memory: Self::Memory, layout: QueueLayout);
+}
+
+/// Copies the parts of a virtqueue from one memory to another.
+pub(super) fn copy_areas<D: DriverMemory>(
+    (from, old): (&D, QueueLayout),
+    (to, new): (&D, QueueLayout),
+    features: Features,
+) {
+    if let Err(error) = new.validate(features) {
+        panic!("{error}");
+    }
+    assert_eq!(old.size, new.size, "a ring cannot be resized");
+    for area in [Area::Descriptor, Area::Driver, Area::Device] {
+        let mut bytes = std::vec![0; old.len(area, features)];
+        from.read(old.address(area), &mut bytes);
+        to.write(new.address(area), &bytes);
+    }
 }
 
 /// The length of a chain of which the device has told with a later one.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{
-    driver::full_length,
+    driver::{
+        copy_areas,
+        full_length, //
+    },
     AddError,
     Buffer,
     DriverMemory,
@@ -400,5 +403,12 @@ impl<D: DriverMemory> DriverQueue for PackedDriver<D> {
 
     fn disable_interrupts(&self) {
         self.write_driver_event(0, event::DISABLE);
+    }
+
+    fn relocate(&mut self, memory: D, layout: QueueLayout) {
+        let from = (&self.memory, self.layout);
+        copy_areas(from, (&memory, layout), self.features);
+        self.memory = memory;
+        self.layout = layout;
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{
-    driver::full_length,
+    driver::{
+        copy_areas,
+        full_length, //
+    },
     AddError,
     Buffer,
     DriverMemory,
@@ -422,5 +425,12 @@ impl<D: DriverMemory> DriverQueue for SplitDriver<D> {
 
     fn disable_interrupts(&self) {
         self.disable_interrupts();
+    }
+
+    fn relocate(&mut self, memory: D, layout: QueueLayout) {
+        let from = (&self.memory, self.layout);
+        copy_areas(from, (&memory, layout), self.features);
+        self.memory = memory;
+        self.layout = layout;
     }
 }
