@@ -13,12 +13,26 @@ pub struct VringState {
     num: u32,
 }
 
+/// `struct vhost_vring_file`
+#[repr(C)]
+pub struct VringFile {
+    index: u32,
+    fd: RawFd,
+}
+
 const VHOST_VIRTIO: u8 = 0xaf;
 
 // The crate knows only 16 bits of base.
 ioctl_write_ptr!(vhost_set_vring_base, VHOST_VIRTIO, 0x12, VringState);
 // The crate sends VHOST_VDPA_GET_VRING_GROUP for it.
 ioctl_write_ptr!(vdpa_set_group_asid, VHOST_VIRTIO, 0x7c, VringState);
+// The crate knows no descriptor that stands for none.
+ioctl_write_ptr!(vhost_set_vring_call, VHOST_VIRTIO, 0x21, VringFile);
+ioctl_write_ptr!(vdpa_set_config_call, VHOST_VIRTIO, 0x77, RawFd);
+// For another thread than the one that has the crate's handle.
+ioctl_readwrite!(vhost_get_vring_base, VHOST_VIRTIO, 0x12, VringState);
+ioctl_write_ptr!(vdpa_set_vring_enable, VHOST_VIRTIO, 0x75, VringState);
+ioctl_none!(vdpa_suspend, VHOST_VIRTIO, 0x7d);
 ioctl_none!(vdpa_resume, VHOST_VIRTIO, 0x7e);
 ioctl_readwrite!(vdpa_get_vring_size, VHOST_VIRTIO, 0x82, VringState);
 
@@ -37,6 +51,41 @@ pub fn set_vring_base(fd: &impl AsRawFd, index: u32, base: u32) -> Result<(), Er
     let state = VringState { index, num: base };
     // SAFETY: The argument is valid for the call.
     unsafe { vhost_set_vring_base(fd.as_raw_fd(), &state) }.map(drop)
+}
+
+/// The event for the interrupt of a virtqueue; -1 for none.
+pub fn set_vring_call(fd: &impl AsRawFd, index: u32, event: RawFd) -> Result<(), Errno> {
+    let file = VringFile { index, fd: event };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vhost_set_vring_call(fd.as_raw_fd(), &file) }.map(drop)
+}
+
+/// The event for the config interrupt; -1 for none.
+pub fn set_config_call(fd: &impl AsRawFd, event: RawFd) -> Result<(), Errno> {
+    // SAFETY: The argument is valid for the call.
+    unsafe { vdpa_set_config_call(fd.as_raw_fd(), &event) }.map(drop)
+}
+
+/// Where a virtqueue stands.
+pub fn vring_base(fd: &impl AsRawFd, index: u32) -> Result<u32, Errno> {
+    let mut state = VringState { index, num: 0 };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vhost_get_vring_base(fd.as_raw_fd(), &mut state) }?;
+    Ok(state.num)
+}
+
+/// Enables or disables a virtqueue.
+pub fn enable_vring(fd: &impl AsRawFd, index: u32, enabled: bool) -> Result<(), Errno> {
+    let num = enabled.into();
+    let state = VringState { index, num };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vdpa_set_vring_enable(fd.as_raw_fd(), &state) }.map(drop)
+}
+
+/// Has the device stop where it is.
+pub fn suspend(fd: &impl AsRawFd) -> Result<(), Errno> {
+    // SAFETY: There is no argument.
+    unsafe { vdpa_suspend(fd.as_raw_fd()) }.map(drop)
 }
 
 /// Lets a suspended device go on.

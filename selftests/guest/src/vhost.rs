@@ -282,6 +282,11 @@ impl Client {
         self.kernel.suspend().when("SUSPEND")
     }
 
+    /// Lets the suspended device go on.
+    pub fn resume(&self) -> Outcome {
+        ioctl::resume(self).when("RESUME")
+    }
+
     /// Waits until the device says that it needs a reset.
     pub fn wait_for_needs_reset(&self) -> Outcome {
         wait_for("NEEDS_RESET", Duration::from_secs(3), || {
@@ -312,6 +317,15 @@ impl Client {
 /// A new event that does not block.
 pub fn event() -> Outcome<EventFd> {
     EventFd::new(EFD_NONBLOCK).when("eventfd")
+}
+
+/// How often an event has come since this was last asked.
+pub fn count_events(event: &EventFd) -> Outcome<u64> {
+    match event.read() {
+        Ok(count) => Ok(count),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error).when("eventfd"),
+    }
 }
 
 /// Waits until an event comes. Returns whether one did.

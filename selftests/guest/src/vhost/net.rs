@@ -12,7 +12,12 @@ use crate::{
     fail, ioctl,
     outcome::{Outcome, While},
 };
-use rvdpa_virtio::{features::Features, layout::DESCRIPTOR_LEN, net::NetHeader, status::Status};
+use rvdpa_virtio::{
+    features::Features,
+    layout::{QueueLayout, DESCRIPTOR_LEN},
+    net::NetHeader,
+    status::Status,
+};
 use vmm_sys_util::eventfd::EventFd;
 
 /// The first receive queue.
@@ -161,6 +166,15 @@ impl Net {
         let net = Self::with(client, plan)?;
         net.go()?;
         Ok(net)
+    }
+
+    /// Memory for another ring as the plan's, which the device has from `iova` on.
+    pub fn spare_ring(&self, iova: u64) -> Outcome<(View, QueueLayout)> {
+        let mut at = Layouter(iova);
+        let layout = at.layout(self.plan.size);
+        let view = View::new(self.plan.kind, iova, (at.0 - iova) as usize)?;
+        self.client.map_all(0, &view)?;
+        Ok((view, layout))
     }
 
     /// The format of the rings.

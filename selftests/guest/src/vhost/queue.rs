@@ -2,9 +2,10 @@
 
 //! A virtqueue and its buffers.
 
-use super::{event, wait_event, Client, Plan, Ring, PATIENCE};
+use super::{count_events, event, wait_event, Client, Plan, Ring, PATIENCE};
 use crate::{
     arena::View,
+    fail, ioctl,
     outcome::{Outcome, While},
 };
 use rvdpa_virtio::{
@@ -105,11 +106,43 @@ impl Queue {
 
     /// How many interrupts there were since they were last asked for.
     pub fn interrupts(&self) -> Outcome<u64> {
-        match self.call.read() {
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(error).when("eventfd"),
+        count_events(&self.call)
+    }
+
+    /// Has the interrupts come by a new event. Returns the one before.
+    pub fn swap_call(&mut self, client: &Client) -> Outcome<EventFd> {
+        let new = event()?;
+        client
+            .kernel()
+            .set_vring_call(self.index, &new)
+            .when("SET_VRING_CALL")?;
+        Ok(std::mem::replace(&mut self.call, new))
+    }
+
+    /// Has no interrupts come.
+    pub fn drop_call(&self, client: &Client) -> Outcome {
+        ioctl::set_vring_call(client, self.index as u32, -1).when("SET_VRING_CALL of none")
+    }
+
+    /// Moves the rings, with all that is in them, and tells the device, which must not run.
+    pub fn relocate(&mut self, client: &Client, view: View, layout: QueueLayout) -> Outcome {
+        self.driver.relocate(view, layout);
+        self.layout = layout;
+        client.set_addresses(self.index, &layout)
+    }
+
+    /// Begins with new rings at another place, and tells the device, which must not run.
+    /// Chains that it had and has not used are taken back.
+    pub fn renew(&mut self, client: &Client, place: u16) -> Outcome {
+        self.used();
+        if !self.seen.is_empty() {
+            fail!("the device has used chains that nobody has taken");
         }
+        let memory = self.driver.memory().clone();
+        self.driver = Ring::new(memory, self.layout, client.features(), place);
+        self.free
+            .extend(self.slots.iter_mut().filter_map(Option::take));
+        client.set_base(self.index, client.format().base(place))
     }
 
     /// How many chains the device has used so far, of those that the driver has added

@@ -182,4 +182,10 @@ impl Ring {
     pub fn disable_interrupts(&self) {
         self.queue().disable_interrupts();
     }
+
+    /// Moves the virtqueue, with all that is in it, to another place of which the device has
+    /// still to be told.
+    pub fn relocate(&mut self, view: View, layout: QueueLayout) {
+        self.queue_mut().relocate(view, layout);
+    }
 }
