@@ -107,7 +107,7 @@ impl Attributes {
 }
 
 /// Splits attributes.
-fn parse(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+pub fn parse(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();
     while let Some((&header, _)) = bytes.split_first_chunk::<4>() {
         let [l0, l1, t0, t1] = header;

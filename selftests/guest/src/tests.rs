@@ -6,6 +6,7 @@ mod affinity;
 mod bad_input;
 mod capture;
 mod coalescing;
+mod contract;
 mod control_queue;
 mod debugfs;
 mod delivery;
@@ -99,7 +100,9 @@ pub fn all() -> Vec<Test> {
         xdp::TESTS,
         matrix::TESTS,
     ];
-    subjects.concat()
+    let mut all = subjects.concat();
+    all.extend(contract::tests());
+    all
 }
 
 /// What all tests need.
