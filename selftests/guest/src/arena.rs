@@ -119,6 +119,25 @@ impl View {
             .when("madvise")
     }
 
+    /// Copies the bytes to other memory, which takes the place of the first one in this
+    /// process. Nobody may write meanwhile. Who has the old pages keeps them.
+    ///
+    /// Only for memory that is no file's.
+    pub fn renew(&self) -> Outcome {
+        assert!(self.0.file.is_none(), "the file would be left behind");
+        let mut bytes = vec![0; self.0.len];
+        self.read(self.0.iova, &mut bytes);
+        let start = NonZeroUsize::new(self.0.start.as_ptr() as usize);
+        let size = NonZeroUsize::new(self.0.len).when("length of an arena")?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: What is there is the arena's own mapping, which is only reached through
+        // copies and atomics.
+        unsafe { mmap_anonymous(start, size, access, flags) }.when("mmap")?;
+        self.write(self.0.iova, &bytes);
+        Ok(())
+    }
+
     /// Makes the file shorter, so that what is behind cannot be reached any more.
     pub fn truncate(&self, len: usize) -> Outcome {
         let file = self.0.file.as_ref().when("the arena's file")?;

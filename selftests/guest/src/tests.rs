@@ -21,6 +21,7 @@ mod link_filter;
 mod matrix;
 mod memory;
 mod mergeable;
+mod migration;
 mod multiqueue;
 mod negotiation;
 mod parameters;
@@ -73,6 +74,9 @@ pub fn all() -> Vec<Test> {
         switch_raw::TESTS,
         switch_raw::PORTS,
         switch_raw::TROUBLE,
+        migration::TRAFFIC,
+        migration::TESTS,
+        migration::TROUBLE,
         debugfs::TESTS,
         debugfs::TABLES,
         debugfs::LIFETIMES,

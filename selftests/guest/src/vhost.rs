@@ -10,6 +10,7 @@
 pub mod control;
 mod device;
 mod frames;
+mod migrate;
 mod net;
 mod plan;
 mod queue;
@@ -17,6 +18,7 @@ mod ring;
 
 pub use device::{supported, NewDevice, BASIC, SWITCH};
 pub use frames::{LoopPlan, Received};
+pub use migrate::{Destination, Manner, State};
 pub use net::{Net, IOVA, RX, TX};
 pub use plan::Plan;
 pub use queue::Queue;

@@ -19,7 +19,7 @@ pub use hashing::TESTS as HASHING;
 pub use offloads::TESTS as OFFLOADS;
 pub use statistics::TESTS as STATISTICS;
 
-pub(super) use data::rss;
+pub(super) use data::{coalescing, mac_tables, queue_coalescing, rss};
 
 use super::rings::kind;
 use crate::{

@@ -74,16 +74,30 @@ impl Queue {
             seen: VecDeque::new(),
             used: 0,
         };
-        client.set_queue(index, &layout, client.format().base(base))?;
-        let kernel = client.kernel();
-        kernel
-            .set_vring_kick(index, &queue.kick)
-            .when("SET_VRING_KICK")?;
-        kernel
-            .set_vring_call(index, &queue.call)
-            .when("SET_VRING_CALL")?;
+        queue.attach(client, client.format().base(base))?;
         client.enable(index, true)?;
         Ok(queue)
+    }
+
+    /// Tells a device where the virtqueue is, where it goes on, and how they call each other.
+    fn attach(&self, client: &Client, base: u32) -> Outcome {
+        let index = self.index;
+        client.set_queue(index, &self.layout, base)?;
+        let kernel = client.kernel();
+        kernel
+            .set_vring_kick(index, &self.kick)
+            .when("SET_VRING_KICK")?;
+        kernel
+            .set_vring_call(index, &self.call)
+            .when("SET_VRING_CALL")
+    }
+
+    /// Gives the virtqueue to another device, which goes on where the last one was. It is
+    /// not enabled, and whoever called by the old events calls nobody any more.
+    pub(super) fn move_to(&mut self, client: &Client, base: u32) -> Outcome {
+        self.kick = event()?;
+        self.call = event()?;
+        self.attach(client, base)
     }
 
     /// Tells the device to look, if it wants to be told.
@@ -230,6 +244,15 @@ impl Queue {
     /// Where a slot's bytes start.
     pub(super) fn start(&self, slot: u16, plan: &Plan) -> u64 {
         self.buffers + u64::from(slot) * plan.room as u64
+    }
+
+    /// Where its parts lie.
+    pub(super) fn places(&self) -> Places {
+        Places {
+            layout: self.layout,
+            buffers: self.buffers,
+            tables: self.tables,
+        }
     }
 
     /// How many buffers the device has.
