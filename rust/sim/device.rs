@@ -215,6 +215,9 @@ impl NetDevice {
             let _ = slot.set_asid(Region::Rings, 0);
             let _ = slot.set_asid(Region::Buffers, 0);
         }
+        for receiver in &self.port.receivers {
+            receiver.attachment().state().drop_waiting();
+        }
         self.set_features(control, Features::NONE);
         self.forget_wishes(Features::NONE);
         self.shared.mended();

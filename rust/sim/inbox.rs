@@ -194,10 +194,12 @@ impl Inbox {
         self.count == 0
     }
 
-    /// Throws all frames away.
-    pub(super) fn clear(&mut self) {
+    /// Throws all frames away. Returns how many there were.
+    pub(super) fn clear(&mut self) -> u64 {
+        let count = self.count as u64;
         while !self.is_empty() {
             self.drop_first();
         }
+        count
     }
 }

@@ -64,8 +64,12 @@ impl Receive {
     /// Starts anew with what a driver has negotiated.
     pub(super) fn set_features(&mut self, features: Features) {
         self.format = Format::new(features);
+    }
+
+    /// Drops what waits for a driver that will not get it.
+    pub(super) fn drop_waiting(&mut self) {
         if let Some(inbox) = &mut self.inbox {
-            inbox.clear();
+            self.vq.counters.drops_no_buffer += inbox.clear();
         }
     }
 
