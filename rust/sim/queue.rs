@@ -241,6 +241,15 @@ impl Vq {
         self.started
     }
 
+    /// Whether the ring of a running queue is in memory that the device was shown.
+    pub(super) fn is_mapped(&mut self, mem: &DeviceMemory<'_>) -> bool {
+        let result = match self.ring.engine() {
+            Engine::Split(ring) => ring.begin(mem),
+            Engine::Packed(ring) => ring.begin(mem),
+        };
+        !matches!(result, Err(QueueError::Fault(_)))
+    }
+
     /// Whether the queue was stopped because the driver broke a rule.
     pub(super) fn is_broken(&self) -> bool {
         self.broken

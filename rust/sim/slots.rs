@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     vdpa::iommu::Region,
-    virtio::{
-        features::Features,
-        ring::State, //
-    },
+    virtio::features::Features, //
 };
 use kernel::{
     prelude::*,
@@ -105,12 +102,6 @@ impl Slot<'_> {
         with_worker!(self, worker => worker.attachment().set_asid(region, asid))
     }
 
-    /// Whether there may be buffers for which no kick will come.
-    fn was_used(&self, features: Features) -> bool {
-        let start = State::start(features);
-        self.notify().was_kicked() || self.with(|vq| vq.state().is_some_and(|state| state != start))
-    }
-
     /// Starts the virtqueue, if it can run.
     pub(super) fn start(&self, shared: &Shared, index: u16, features: Features) {
         match self.with(|vq| vq.start(features)) {
@@ -120,11 +111,9 @@ impl Slot<'_> {
                 if self.notify().take_stopped() {
                     self.notify().raise(1);
                 }
-                // Before the first kick the ring is not touched: its memory may not be
-                // mapped yet. A queue that goes on from elsewhere was kicked there.
-                if self.was_used(features) {
-                    self.wake();
-                }
+                // The driver may have kicked another device that the queue was at before,
+                // and does not do it again.
+                self.wake();
             }
             Ok(false) => {}
             Err(e) => {

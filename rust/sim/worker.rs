@@ -265,7 +265,16 @@ impl<T: Task> Worker<T> {
     fn batch(&self, context: &Context<'_>, after: &mut After) -> Option<Outcome> {
         let mut guard = self.attachment.lock(context)?;
         let (task, access) = guard.split().ok()?;
-        Some(task.run(context, &DeviceMemory(access), &self.env, after))
+        let mem = DeviceMemory(access);
+        // The driver may show its rings to a device that runs already, and kick it then.
+        if !self.notify.was_kicked() && task.vq().is_running() && !task.vq().is_mapped(&mem) {
+            return Some(Outcome {
+                completed: 0,
+                raise: false,
+                next: Next::Sleep,
+            });
+        }
+        Some(task.run(context, &mem, &self.env, after))
     }
 
     /// Brings memory in for the `times`th time, or stops the virtqueue if its client has

@@ -5,7 +5,7 @@
 use super::{
     each_kind,
     settings::{Settings, Spread},
-    Counts, Rings, Scene, LIMIT, PAIRS,
+    Counts, Rings, Scene, LIMIT, PAIRS, SIZE,
 };
 use crate::{
     check, check_eq, frame,
@@ -18,8 +18,70 @@ use crate::{
 use rvdpa_virtio::net::NetHeader;
 
 pub const TESTS: &[Test] = each_kind! {
+    "chains_in_flight", in_flight;
     "frames_for_nobody", nobody;
 };
+
+/// What is available and not used when the driver leaves is used by the next device, without
+/// a kick, wherever in the ring that is.
+fn in_flight(context: &mut Context, rings: Rings) -> Outcome {
+    // The announcement is the first chain of the first pair. At 5, all others stand where a
+    // new ring starts when they are moved.
+    for before in [5, 6, 3, SIZE - 1] {
+        let start = rings.before_start(before);
+        let mut scene = Scene::new(context, rings, Settings::new(Spread::Flow), start)?;
+        let (to, from) = (scene.peer.mac, scene.mover.settings.mac);
+        for number in 0..5 {
+            for pair in 0..PAIRS {
+                if pair == 0 && number == 0 {
+                    continue;
+                }
+                let sent = frame::make(100, to, from, number);
+                let net = &mut scene.mover.net;
+                net.send_frame(pair, NetHeader::default(), &sent)?;
+                check_eq!(scene.peer.wait_receive()?, sent, "frame {number}");
+            }
+        }
+        scene.peer.fill_rx()?;
+        let net = &mut scene.mover.net;
+        let state = net.leave()?;
+        scene.mover.stands_where(&state, start)?;
+        let net = &mut scene.mover.net;
+        for number in 0..40 {
+            let pair = number as usize % PAIRS;
+            let sent = frame::make(100 + pair, to, from, number);
+            let added = net.add_frame_to(pair, NetHeader::default(), &sent);
+            check!(added, "no room in the transmit queue");
+            net.tx_of(pair).driver.publish();
+        }
+        scene.mover.go_on(&state, Manner::default())?;
+        let mut come = [0; 40];
+        for _ in 0..40 {
+            let got = scene.peer.wait_receive();
+            let got = got.when(format_args!("{before} before the start, after {come:?}"))?;
+            let number = frame::number(&got).when("a number")?;
+            let count = come.get_mut(number as usize).when("a known number")?;
+            *count += 1;
+            let pair = number as usize % PAIRS;
+            check_eq!(
+                got,
+                frame::make(100 + pair, to, from, number),
+                "frame {number}"
+            );
+        }
+        check_eq!(come, [1; 40], "how often frames came");
+        // Receive buffers, too, that the old device had and did not use.
+        scene.peer.fill_rx()?;
+        for number in 0..10 {
+            let sent = frame::make(100, from, to, number);
+            scene.peer.send_frame(0, NetHeader::default(), &sent)?;
+            let got = scene.mover.wait_receive()?;
+            check_eq!(got.frame, sent, "frame {number} for the driver");
+        }
+        scene.delete()?;
+    }
+    Ok(())
+}
 
 /// Frames that come while the driver is nowhere are counted at the port where it was, and
 /// that until it sends from elsewhere: as dropped for want of a buffer while that device is
