@@ -118,6 +118,12 @@ impl Notify {
         };
     }
 
+    /// Interrupts the driver at once, for what it may not have been told of yet. No lock of
+    /// an attachment may be held.
+    pub(super) fn raise_now(&self) {
+        self.interrupt().raise();
+    }
+
     /// Sets when the driver is interrupted.
     pub(super) fn set_coalescing(&self, parameters: CoalescingParameters) {
         self.interrupt.set_parameters(parameters);

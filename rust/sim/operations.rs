@@ -325,7 +325,7 @@ impl vdpa::Operations for NetDevice {
         let mut control = dev.control.lock();
         control.suspended = true;
         for slot in dev.slots.all() {
-            slot.stop();
+            slot.suspend();
         }
         Ok(())
     }

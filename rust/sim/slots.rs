@@ -135,4 +135,18 @@ impl Slot<'_> {
             self.notify().note_stopped();
         }
     }
+
+    /// The same for a queue that may go on at another device: that does not know of what the
+    /// driver has not been told of yet, so it is told now.
+    pub(super) fn suspend(&self) {
+        let ran = self.with(|vq| {
+            let ran = vq.is_running();
+            vq.stop();
+            ran
+        });
+        if ran {
+            self.notify().raise_now();
+        }
+        self.notify().mask();
+    }
 }

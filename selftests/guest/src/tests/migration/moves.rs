@@ -13,12 +13,17 @@ use crate::{
     ioctl,
     outcome::{Outcome, While},
     sys::wait_for,
+    tests::control_queue::coalescing,
     vhost::{Manner, TX},
 };
-use rvdpa_virtio::net::NetHeader;
+use rvdpa_virtio::net::{
+    control::coalescing::{CLASS, RX_SET},
+    NetHeader,
+};
 
 pub const TESTS: &[Test] = each_kind! {
     "chains_in_flight", in_flight;
+    "interrupts_that_were_due", interrupts;
     "frames_for_nobody", nobody;
 };
 
@@ -81,6 +86,36 @@ fn in_flight(context: &mut Context, rings: Rings) -> Outcome {
         scene.delete()?;
     }
     Ok(())
+}
+
+/// A driver that waits for an interrupt which was held back gets it at the latest when its
+/// device is suspended: the next one does not know of it.
+fn interrupts(context: &mut Context, rings: Rings) -> Outcome {
+    let start = rings.before_start(4);
+    let mut scene = Scene::new(context, rings, Settings::new(Spread::Flow), start)?;
+    let net = &mut scene.mover.net;
+    net.do_command(CLASS, RX_SET, &coalescing(1000, 60_000_000))?;
+    let (to, from) = (scene.mover.settings.mac, scene.peer.mac);
+    for pair in 0..PAIRS {
+        let queue = scene.mover.net.rx_of(pair);
+        queue.interrupts()?;
+        check!(!queue.driver.enable_interrupts(), "a frame came");
+    }
+    let sent = frame::make(100, to, from, 1);
+    scene.peer.send_frame(0, NetHeader::default(), &sent)?;
+    let net = &mut scene.mover.net;
+    let pair = wait_for("the frame", LIMIT, || {
+        Ok((0..PAIRS).find(|pair| net.rx_of(*pair).used() > 0))
+    })?;
+    let early = net.rx_of(pair).interrupts()?;
+    check_eq!(early, 0, "interrupts of one packet");
+    let state = net.leave()?;
+    let late = net.rx_of(pair).interrupts()?;
+    check!(late > 0, "no interrupt came for the frame");
+    scene.mover.go_on(&state, Manner::default())?;
+    let got = scene.mover.net.receive_from(pair)?.when("the frame")?;
+    check_eq!(got.frame, sent, "the frame");
+    scene.delete()
 }
 
 /// Frames that come while the driver is nowhere are counted at the port where it was, and
