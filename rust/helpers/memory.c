@@ -112,13 +112,16 @@ bool rvdpa_user_write(unsigned long to, const void *from, size_t len)
 	return !left;
 }
 
-/* Makes memory of the current mm resident. May sleep. */
+/*
+ * Makes memory of the current mm resident. May sleep. Not a byte is written, as
+ * fault_in_writeable() does it: the client may have taken the memory away meanwhile.
+ */
 bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write)
 {
 	if (!access_ok((void __user *)addr, len))
 		return false;
 	if (write)
-		return !fault_in_writeable((char __user *)addr, len);
+		return !fault_in_safe_writeable((const char __user *)addr, len);
 	return !fault_in_readable((const char __user *)addr, len);
 }
 
