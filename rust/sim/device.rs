@@ -182,6 +182,9 @@ impl NetDevice {
         let announces = features.contains(Features::NET_GUEST_ANNOUNCE);
         self.shared.set_announces(announces);
         self.start_all(control);
+        if let Some(bells) = &self.doorbells {
+            bells.start();
+        }
     }
 
     /// Forgets what the driver has asked for by the control queue.
@@ -206,6 +209,9 @@ impl NetDevice {
         control.status = Status::RESET;
         control.accepted = false;
         control.suspended = false;
+        if let Some(bells) = &self.doorbells {
+            bells.stop();
+        }
         for slot in self.slots.all() {
             slot.stop();
             let num_max = self.parameters.vq_num_max(Features::NONE);

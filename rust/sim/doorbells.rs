@@ -6,7 +6,7 @@
 //! virtqueues of a device at once: all the time for [`SPIN`] after a kick, and then ever
 //! more rarely, such that a kick waits for at most an eighth of the time since the last one,
 //! and never for more than [`LONGEST`] and what the timer takes. While no client has mapped
-//! a page, nobody looks.
+//! a page, or the device does not run, nobody looks.
 
 use super::slots::Slots;
 use crate::vdpa::{
@@ -21,6 +21,7 @@ use kernel::{
         atomic::{
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -62,6 +63,8 @@ pub(super) struct Watcher {
     #[pin]
     work: Work<Watcher>,
     bells: KVec<Bell>,
+    /// Whether the driver is ready: before that, kicks stay in the pages.
+    running: AtomicFlag,
     slots: Arc<Slots>,
     start: Instant<Monotonic>,
     /// When there was a kick, in nanoseconds since `start`.
@@ -90,6 +93,7 @@ impl Bells {
         let watcher = pin_init!(Watcher {
             work <- new_work!("rvdpa_sim::Watcher::work"),
             bells,
+            running: AtomicFlag::new(false),
             slots,
             start: Instant::now(),
             kicked: Atomic::new(0),
@@ -98,15 +102,38 @@ impl Bells {
         Arc::pin_init(watcher, GFP_KERNEL).map(Self)
     }
 
-    /// The doorbell of a virtqueue, which is looked at from now on.
+    /// The doorbell of a virtqueue, which is looked at from now on while the device runs.
     pub(super) fn get(&self, index: u16) -> Option<&Doorbell> {
         let bell = self.bells.get(usize::from(index))?;
-        bell.mapped.store(true, Relaxed);
-        Watcher::go_on(&self.0);
+        if !bell.mapped.load(Relaxed) {
+            // A client before this one may have written anything there.
+            bell.page.clear();
+            // Full here and in `start`: one of the two sees the other.
+            bell.mapped.xchg(true, Full);
+        }
+        if self.running.load(Relaxed) {
+            Watcher::go_on(&self.0);
+        }
         Some(&bell.page)
     }
 
-    /// Looks at none any more: the client that has mapped some is gone.
+    /// Looks at the doorbells from now on: the driver is ready.
+    pub(super) fn start(&self) {
+        self.running.xchg(true, Full);
+        if self.bells.iter().any(|bell| bell.mapped.load(Relaxed)) {
+            Watcher::go_on(&self.0);
+        }
+    }
+
+    /// Looks at none any more: the device is reset. Kicks that nobody has seen are void.
+    pub(super) fn stop(&self) {
+        self.running.store(false, Relaxed);
+        for bell in &self.bells {
+            bell.page.take();
+        }
+    }
+
+    /// The client that has mapped some is gone.
     pub(super) fn forget(&self) {
         for bell in &self.bells {
             bell.mapped.store(false, Relaxed);
@@ -124,7 +151,7 @@ impl Deref for Bells {
 
 impl Drop for Bells {
     fn drop(&mut self) {
-        self.forget();
+        self.stop();
     }
 }
 
@@ -137,9 +164,13 @@ impl Watcher {
             .enqueue_on(None, this.clone());
     }
 
-    /// Looks once. Returns whether any doorbell is mapped, and whether there was a kick.
+    /// Looks once. Returns whether there is a doorbell to look at, and whether there was a
+    /// kick.
     fn look(&self) -> (bool, bool) {
         let (mut mapped, mut kicked) = (false, false);
+        if !self.running.load(Relaxed) {
+            return (false, false);
+        }
         for (index, bell) in (0..).zip(&self.bells) {
             if !bell.mapped.load(Relaxed) {
                 continue;

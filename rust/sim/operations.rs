@@ -360,6 +360,11 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn get_iova_range(dev: &Device<Self>) -> IovaRange {
+        // The bus asks when a client opens the device, and at no other time: no page is mapped,
+        // for that would keep the device open for the client before.
+        if let Some(bells) = &dev.doorbells {
+            bells.forget();
+        }
         dev.parameters.iova
     }
 
@@ -397,10 +402,6 @@ impl vdpa::Operations for NetDevice {
     }
 
     fn reset_map(dev: &Device<Self>, asid: u32) -> Result {
-        // The bus calls this when a client has closed the device, and at no other time.
-        if let Some(bells) = &dev.doorbells {
-            bells.forget();
-        }
         dev.iommu().unmap_all(asid)
     }
 

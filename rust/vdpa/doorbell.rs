@@ -27,7 +27,7 @@ use kernel::{
 ///
 /// `page` is a page of memory at physical address `address`, which belongs to this value, and
 /// which clients of the device may have mapped. Nothing but its first four bytes is ever
-/// looked at, and these atomically.
+/// looked at, and all of it is reached atomically only.
 pub struct Doorbell {
     page: NonNull<u32>,
     address: u64,
@@ -63,6 +63,16 @@ impl Doorbell {
         // SAFETY: By the type invariant this is memory of ours, which all access atomically;
         // what a client does to it is as if another processor did so.
         unsafe { Atomic::from_ptr(self.page.as_ptr()) }
+    }
+
+    /// Makes the page as new. No client may need what it has written.
+    pub fn clear(&self) {
+        for at in 1..PAGE_SIZE / size_of::<u32>() {
+            // SAFETY: The place is in the page, which by the type invariant is ours, and which
+            // is written atomically only.
+            unsafe { Atomic::from_ptr(self.page.as_ptr().add(at)) }.store(0, Relaxed);
+        }
+        self.word().store(Self::QUIET, Relaxed);
     }
 
     /// Whether a client has written since the last call. What it did before that is seen
