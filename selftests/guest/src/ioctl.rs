@@ -34,6 +34,7 @@ ioctl_readwrite!(vhost_get_vring_base, VHOST_VIRTIO, 0x12, VringState);
 ioctl_write_ptr!(vdpa_set_vring_enable, VHOST_VIRTIO, 0x75, VringState);
 ioctl_none!(vdpa_suspend, VHOST_VIRTIO, 0x7d);
 ioctl_none!(vdpa_resume, VHOST_VIRTIO, 0x7e);
+ioctl_readwrite!(vdpa_get_vring_desc_group, VHOST_VIRTIO, 0x7f, VringState);
 ioctl_readwrite!(vdpa_get_vring_size, VHOST_VIRTIO, 0x82, VringState);
 
 /// Attaches a group of virtqueues to an address space.
@@ -94,6 +95,14 @@ pub fn resume(fd: &impl AsRawFd) -> Result<(), Errno> {
     unsafe { vdpa_resume(fd.as_raw_fd()) }.map(drop)
 }
 
+/// The group that holds a virtqueue's rings.
+pub fn vring_desc_group(fd: &impl AsRawFd, index: u32) -> Result<u32, Errno> {
+    let mut state = VringState { index, num: 0 };
+    // SAFETY: The argument is valid for the call.
+    unsafe { vdpa_get_vring_desc_group(fd.as_raw_fd(), &mut state) }?;
+    Ok(state.num)
+}
+
 /// The size of a virtqueue.
 pub fn vring_size(fd: &impl AsRawFd, index: u32) -> Result<u32, Errno> {
     let mut state = VringState { index, num: 0 };
@@ -106,6 +115,8 @@ pub fn vring_size(fd: &impl AsRawFd, index: u32) -> Result<u32, Errno> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Permission {
+    /// Nothing, which is no mapping.
+    None = 0,
     Read = 1,
     Write = 2,
     Both = 3,
@@ -129,6 +140,8 @@ struct IotlbMessage {
 const IOTLB_MSG_V2: u32 = 2;
 const IOTLB_UPDATE: u8 = 2;
 const IOTLB_INVALIDATE: u8 = 3;
+const IOTLB_BATCH_BEGIN: u8 = 5;
+const IOTLB_BATCH_END: u8 = 6;
 
 /// Backend features.
 pub mod backend {
@@ -138,7 +151,17 @@ pub mod backend {
     pub const SUSPEND: u64 = 1 << 4;
     pub const RESUME: u64 = 1 << 5;
     pub const ENABLE_AFTER_DRIVER_OK: u64 = 1 << 6;
+    pub const DESC_ASID: u64 = 1 << 7;
     pub const IOTLB_PERSIST: u64 = 1 << 8;
+
+    /// What every device offers.
+    pub const ALWAYS: u64 = IOTLB_MSG_V2
+        | IOTLB_BATCH
+        | IOTLB_ASID
+        | SUSPEND
+        | RESUME
+        | ENABLE_AFTER_DRIVER_OK
+        | IOTLB_PERSIST;
 }
 
 fn send(fd: RawFd, message: &IotlbMessage) -> Result<(), Errno> {
@@ -184,6 +207,28 @@ pub fn unmap(fd: &impl AsRawFd, asid: u32, iova: u64, size: u64) -> Result<(), E
             iova,
             size,
             what: IOTLB_INVALIDATE,
+            ..Default::default()
+        },
+    )
+}
+
+/// Begins a batch of changes of an address space.
+pub fn batch_begin(fd: &impl AsRawFd, asid: u32) -> Result<(), Errno> {
+    batch(fd, asid, IOTLB_BATCH_BEGIN)
+}
+
+/// Ends a batch: the changes are in force then.
+pub fn batch_end(fd: &impl AsRawFd, asid: u32) -> Result<(), Errno> {
+    batch(fd, asid, IOTLB_BATCH_END)
+}
+
+fn batch(fd: &impl AsRawFd, asid: u32, what: u8) -> Result<(), Errno> {
+    send(
+        fd.as_raw_fd(),
+        &IotlbMessage {
+            kind: IOTLB_MSG_V2,
+            asid,
+            what,
             ..Default::default()
         },
     )

@@ -18,6 +18,7 @@ mod leaks;
 mod lifetime;
 mod link;
 mod link_filter;
+mod mapping;
 mod matrix;
 mod memory;
 mod mergeable;
@@ -82,6 +83,19 @@ pub fn all() -> Vec<Test> {
         debugfs::LIFETIMES,
         memory::TESTS,
         memory::VA_TESTS,
+        mapping::CHANGES,
+        mapping::BATCHES,
+        mapping::TABLES,
+        mapping::RANGES,
+        mapping::ENDS,
+        mapping::PERSIST,
+        mapping::SPACES,
+        mapping::RINGS,
+        mapping::MILLION,
+        mapping::DOORBELLS,
+        mapping::DOORBELL_PAGES,
+        mapping::CLIENTS,
+        mapping::LOST_MEMORY,
         hostile::CHAINS,
         hostile::TABLES,
         hostile::BUFFERS,

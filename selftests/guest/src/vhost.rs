@@ -7,6 +7,7 @@
 //! [`arena`](crate::arena), frames, commands. What it wants is its [`Plan`]; what the
 //! device is to offer, a [`NewDevice`].
 
+mod bell;
 pub mod control;
 mod device;
 mod frames;
@@ -16,11 +17,12 @@ mod plan;
 mod queue;
 mod ring;
 
+pub use bell::Bell;
 pub use device::{supported, NewDevice, BASIC, SWITCH};
 pub use frames::{LoopPlan, Received};
 pub use migrate::{Destination, Manner, State};
-pub use net::{Net, IOVA, RX, TX};
-pub use plan::Plan;
+pub use net::{Net, RX, TX};
+pub use plan::{Plan, IOVA};
 pub use queue::Queue;
 pub use ring::{Format, Ring};
 
@@ -89,18 +91,17 @@ impl Client {
         VhostKernVdpa::new(path, Arc::new(GuestMemoryMmap::default()))
     }
 
-    /// Opens a device, becomes its owner and accepts all backend features.
+    /// Opens a device, becomes its owner and accepts the backend features that every device
+    /// has.
     pub fn open(path: &str) -> Outcome<Self> {
+        Self::open_with(path, backend::ALWAYS)
+    }
+
+    /// Opens a device, becomes its owner and accepts these backend features.
+    pub fn open_with(path: &str, wanted: u64) -> Outcome<Self> {
         ioctl::unlimited_pinning()?;
         let mut kernel = Self::open_only(path).when(path)?;
         kernel.set_owner().when("SET_OWNER")?;
-        let wanted = backend::IOTLB_MSG_V2
-            | backend::IOTLB_BATCH
-            | backend::IOTLB_ASID
-            | backend::SUSPEND
-            | backend::RESUME
-            | backend::ENABLE_AFTER_DRIVER_OK
-            | backend::IOTLB_PERSIST;
         let offered = kernel.get_backend_features().when("GET_BACKEND_FEATURES")?;
         if offered & wanted != wanted {
             return Err(Stop::Failed(format!(

@@ -25,11 +25,6 @@ pub const RX: usize = 0;
 /// The first transmit queue.
 pub const TX: usize = 1;
 
-/// Where arenas start, for the device. Not where they are in the process.
-pub const IOVA: u64 = 0x7_0000_0000;
-/// Where the control queue's arena starts, if it has one of its own.
-const CONTROL_IOVA: u64 = 0x9_0000_0000;
-
 /// The size of the control queue.
 const CONTROL_SIZE: u16 = 64;
 
@@ -59,6 +54,37 @@ fn places(at: &mut Layouter, plan: &Plan) -> Places {
     }
 }
 
+/// Where the queue pairs lie.
+struct Parts {
+    receive: Vec<Places>,
+    transmit: Vec<Places>,
+    /// How many bytes they have together.
+    len: usize,
+}
+
+/// All of receiving before all of transmitting.
+fn parts(plan: &Plan) -> Parts {
+    let mut at = Layouter(plan.iova);
+    let mut pieces = || (0..plan.pairs).map(|_| places(&mut at, plan)).collect();
+    let (receive, transmit) = (pieces(), pieces());
+    Parts {
+        receive,
+        transmit,
+        len: at.0.wrapping_sub(plan.iova) as usize,
+    }
+}
+
+/// Where the control queue lies, and how many bytes it has.
+fn control_part(plan: &Plan) -> (Places, usize) {
+    let mut at = Layouter(plan.control_iova);
+    let places = Places {
+        layout: at.layout(CONTROL_SIZE),
+        tables: at.take(4096),
+        buffers: at.take(super::control::LEN),
+    };
+    (places, at.0.wrapping_sub(plan.control_iova) as usize)
+}
+
 impl Net {
     /// Opens a device and sets it up until it runs.
     pub fn new(path: &str, plan: Plan) -> Outcome<Self> {
@@ -72,44 +98,36 @@ impl Net {
         Self::with(Client::open(path)?, plan)
     }
 
-    /// Sets a device up, all but `DRIVER_OK`.
-    pub fn with(mut client: Client, plan: Plan) -> Outcome<Self> {
+    /// Sets a device up with memory of its own, all but `DRIVER_OK`.
+    pub fn with(client: Client, plan: Plan) -> Outcome<Self> {
+        let memory = View::new(plan.kind, plan.iova, parts(&plan).len)?;
+        let control_memory = View::new(plan.kind, plan.control_iova, control_part(&plan).1)?;
+        Self::on(client, plan, memory, control_memory)
+    }
+
+    /// Sets a device up in memory that is there, all but `DRIVER_OK`.
+    pub fn on(mut client: Client, plan: Plan, memory: View, control_memory: View) -> Outcome<Self> {
         client.negotiate(plan.features)?;
         let features = client.features();
         if plan.indirect && !features.contains(Features::INDIRECT_DESC) {
             fail!("indirect descriptors are not offered");
         }
-        // The control queue's groups are chosen after each reset.
+        // Groups are chosen after each reset.
+        ioctl::set_group_asid(&client, 0, plan.asid).when("SET_GROUP_ASID")?;
         ioctl::set_group_asid(&client, 1, plan.control_asid).when("SET_GROUP_ASID")?;
-
-        // All of receiving before all of transmitting.
-        let mut at = Layouter(IOVA);
-        let mut pieces = || {
-            (0..plan.pairs)
-                .map(|_| places(&mut at, &plan))
-                .collect::<Vec<_>>()
-        };
-        let (receive, transmit) = (pieces(), pieces());
-        let memory = View::new(plan.kind, IOVA, (at.0 - IOVA) as usize)?;
-
-        let mut at = Layouter(CONTROL_IOVA);
-        let control_places = Places {
-            layout: at.layout(CONTROL_SIZE),
-            tables: at.take(4096),
-            buffers: at.take(super::control::LEN),
-        };
-        let control_memory = View::new(plan.kind, CONTROL_IOVA, (at.0 - CONTROL_IOVA) as usize)?;
-
         if plan.map {
-            client.map_all(0, &memory)?;
+            client.map_all(plan.asid, &memory)?;
             client.map_all(plan.control_asid, &control_memory)?;
         }
         let start = client.format().start();
         let base = plan.base.unwrap_or(start);
+        let Parts {
+            receive, transmit, ..
+        } = parts(&plan);
         let mut pairs = Vec::new();
-        for (pair, (&receive, &transmit)) in receive.iter().zip(&transmit).enumerate() {
-            let rx = Queue::new(&client, &memory, RX + 2 * pair, receive, base)?;
-            let tx = Queue::new(&client, &memory, TX + 2 * pair, transmit, base)?;
+        for (pair, (receive, transmit)) in receive.into_iter().zip(transmit).enumerate() {
+            let rx = Queue::new(&client, &memory, RX + 2 * pair, receive, base, plan.bells)?;
+            let tx = Queue::new(&client, &memory, TX + 2 * pair, transmit, base, plan.bells)?;
             pairs.push((rx, tx));
         }
         let mut pairs = pairs.into_iter();
@@ -119,8 +137,9 @@ impl Net {
                 &client,
                 &control_memory,
                 index,
-                control_places,
+                control_part(&plan).0,
                 start,
+                plan.bells,
             )?),
             None => None,
         };
@@ -156,7 +175,7 @@ impl Net {
         } = self;
         client.reset()?;
         if plan.map {
-            client.unmap(0, memory.iova(), memory.len())?;
+            client.unmap(plan.asid, memory.iova(), memory.len())?;
             client.unmap(
                 plan.control_asid,
                 control_memory.iova(),

@@ -8,6 +8,11 @@ use rvdpa_virtio::{
     layout::{Area, QueueLayout},
 };
 
+/// Where arenas start, for the device. Not where they are in the process.
+pub const IOVA: u64 = 0x7_0000_0000;
+/// Where the control queue's arena starts, if it has one of its own.
+const CONTROL_IOVA: u64 = 0x9_0000_0000;
+
 /// What a driver wants.
 #[derive(Clone, Copy)]
 pub struct Plan {
@@ -29,10 +34,18 @@ pub struct Plan {
     pub indirect: bool,
     /// How many queue pairs are set up.
     pub pairs: usize,
+    /// Where the memory of the queue pairs starts, for the device.
+    pub iova: u64,
+    /// Where that of the control queue starts.
+    pub control_iova: u64,
+    /// The address space of the queue pairs.
+    pub asid: u32,
     /// The address space of the control queue.
     pub control_asid: u32,
     /// Whether to map the memory, before the device runs.
     pub map: bool,
+    /// Whether to notify the device by the queues' pages instead of events.
+    pub bells: bool,
 }
 
 impl Default for Plan {
@@ -47,8 +60,12 @@ impl Default for Plan {
             pieces: 1,
             indirect: false,
             pairs: 1,
+            iova: IOVA,
+            control_iova: CONTROL_IOVA,
+            asid: 0,
             control_asid: 0,
             map: true,
+            bells: false,
         }
     }
 }
@@ -74,7 +91,8 @@ pub(super) struct Layouter(pub(super) u64);
 impl Layouter {
     pub(super) fn take(&mut self, len: usize) -> u64 {
         let at = self.0;
-        self.0 += (len as u64).next_multiple_of(4096);
+        // The last piece may end with the last address.
+        self.0 = at.wrapping_add((len as u64).next_multiple_of(4096));
         at
     }
 

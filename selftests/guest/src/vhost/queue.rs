@@ -2,7 +2,7 @@
 
 //! A virtqueue and its buffers.
 
-use super::{count_events, event, wait_event, Client, Plan, Ring, PATIENCE};
+use super::{count_events, event, wait_event, Bell, Client, Plan, Ring, PATIENCE};
 use crate::{
     arena::View,
     fail, ioctl,
@@ -24,13 +24,19 @@ pub(super) struct Places {
     pub(super) tables: u64,
 }
 
+/// How the device is told to look.
+enum Kick {
+    Event(EventFd),
+    Bell(Bell),
+}
+
 /// A virtqueue and its buffers.
 pub struct Queue {
     pub driver: Ring,
     pub layout: QueueLayout,
     /// Which virtqueue of the device it is.
     pub index: usize,
-    kick: EventFd,
+    kick: Kick,
     call: EventFd,
     /// Where buffers are, each with as many bytes as the plan has room for.
     pub buffers: u64,
@@ -55,6 +61,7 @@ impl Queue {
         index: usize,
         places: Places,
         base: u16,
+        bells: bool,
     ) -> Outcome<Self> {
         let Places {
             layout,
@@ -65,7 +72,11 @@ impl Queue {
             driver: Ring::new(view.clone(), layout, client.features(), base),
             layout,
             index,
-            kick: event()?,
+            kick: if bells {
+                Kick::Bell(Bell::of(client, index)?)
+            } else {
+                Kick::Event(event()?)
+            },
             call: event()?,
             buffers,
             tables,
@@ -84,9 +95,9 @@ impl Queue {
         let index = self.index;
         client.set_queue(index, &self.layout, base)?;
         let kernel = client.kernel();
-        kernel
-            .set_vring_kick(index, &self.kick)
-            .when("SET_VRING_KICK")?;
+        if let Kick::Event(event) = &self.kick {
+            kernel.set_vring_kick(index, event).when("SET_VRING_KICK")?;
+        }
         kernel
             .set_vring_call(index, &self.call)
             .when("SET_VRING_CALL")
@@ -95,7 +106,7 @@ impl Queue {
     /// Gives the virtqueue to another device, which goes on where the last one was. It is
     /// not enabled, and whoever called by the old events calls nobody any more.
     pub(super) fn move_to(&mut self, client: &Client, base: u32) -> Outcome {
-        self.kick = event()?;
+        self.kick = Kick::Event(event()?);
         self.call = event()?;
         self.attach(client, base)
     }
@@ -110,7 +121,24 @@ impl Queue {
 
     /// Tells the device to look.
     pub fn kick(&self) -> Outcome {
-        self.kick.write(1).when("kick")
+        match &self.kick {
+            Kick::Event(event) => event.write(1).when("kick"),
+            Kick::Bell(bell) => {
+                bell.ring();
+                Ok(())
+            }
+        }
+    }
+
+    /// Notifies by an event from now on; unmaps the queue's page.
+    pub fn kick_by_event(&mut self, client: &Client) -> Outcome {
+        self.kick = Kick::Event(client.kick_event(self.index)?);
+        Ok(())
+    }
+
+    /// Notifies by the queue's page from now on. An event that was set stays set.
+    pub fn kick_by_bell(&mut self, bell: Bell) {
+        self.kick = Kick::Bell(bell);
     }
 
     /// Whether the device has interrupted.
