@@ -70,16 +70,24 @@ pub(super) const fn groups(shape: Shape) -> u32 {
 }
 
 /// Where a virtqueue stands, as the bus says it.
+///
+/// DPDK leaves out the used half of a new packed virtqueue. What it says then is that all
+/// descriptors are with the device. No virtqueue could ever go on from there, so that is
+/// taken as none.
 fn from_bus(state: &VqState, packed: bool) -> State {
     if !packed {
         return State::Split(state.split());
     }
     let state = state.packed();
+    let available = RingSlot {
+        index: state.last_avail_idx,
+        wrap: state.last_avail_counter,
+    };
+    if state.last_used_idx == available.index && state.last_used_counter != available.wrap {
+        return State::Packed(packed::State::at(available));
+    }
     State::Packed(packed::State {
-        available: RingSlot {
-            index: state.last_avail_idx,
-            wrap: state.last_avail_counter,
-        },
+        available,
         used: RingSlot {
             index: state.last_used_idx,
             wrap: state.last_used_counter,
