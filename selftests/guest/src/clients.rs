@@ -12,6 +12,7 @@
 //! - fails with the request or the feature that was in the way (`fail!`, `check!`), and
 //!   skips (`skip!`) with what is missing to try it at all.
 
+mod dpdk;
 mod linux;
 mod table;
 
@@ -101,7 +102,14 @@ impl ClientTest {
 
 /// All tests, in the order in which they run.
 pub fn all() -> Vec<ClientTest> {
-    let clients = [linux::TESTS];
+    let clients = [
+        linux::TESTS,
+        dpdk::RINGS,
+        dpdk::FRAMES,
+        dpdk::PAIRS,
+        dpdk::WIRE,
+        dpdk::RESTART,
+    ];
     clients.concat()
 }
 

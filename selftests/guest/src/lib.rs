@@ -19,6 +19,7 @@
 //! | [`stream`], [`iperf`], [`pcap`], [`toeplitz`] | what they send, and what is seen of it |
 //! | [`bpf`], [`xsk`] | XDP programs and the sockets behind them |
 //! | [`arena`], [`ioctl`], [`vhost`] | a driver of `/dev/vhost-vdpa-*` |
+//! | [`testpmd`] | DPDK's program, by its console |
 //! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
 //! | [`bench`] | measurements |
 //! | [`harness`] | runs tests, each in a process of its own |
@@ -49,6 +50,7 @@ pub mod parent;
 pub mod pcap;
 pub mod stream;
 pub mod sys;
+pub mod testpmd;
 pub mod tests;
 pub mod toeplitz;
 pub mod tool;
