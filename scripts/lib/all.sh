@@ -7,6 +7,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/root.sh"
 . "$LIB/kernels.sh"
 . "$LIB/peers.sh"
+. "$LIB/clients.sh"
 . "$LIB/guest.sh"
 . "$LIB/module.sh"
 . "$LIB/selftests.sh"

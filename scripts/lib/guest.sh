@@ -48,6 +48,7 @@ guest_excerpt() {
 guest_command() {
 	printf 'export RVDPA_KO=%q\n' "$IN_SRC/build/$RELEASE/rvdpa_sim.ko"
 	printf 'export RVDPA_PEERS=%q\n' "$IN_CACHE/kernels/$RELEASE/peers"
+	printf 'export RVDPA_CLIENTS=%q\n' "$IN_CACHE/clients"
 	printf 'export RVDPA_TARGET=%q\n' "$IN_TARGET"
 	# shellcheck disable=SC2016 # the guest's PATH is meant
 	printf 'export PATH=%q:$PATH\n' "$IN_TARGET/release"
