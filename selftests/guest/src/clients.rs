@@ -12,17 +12,28 @@
 //! - fails with the request or the feature that was in the way (`fail!`, `check!`), and
 //!   skips (`skip!`) with what is missing to try it at all.
 
+mod blkio;
 mod dpdk;
 mod linux;
+mod nested;
+mod rust_vmm;
 mod table;
+mod virtio_driver;
 
 use crate::{
+    device::Device,
     harness::{run_one, say, Context, Test, Totals, Verdict},
-    outcome::{Outcome, While},
+    outcome::{Outcome, Stop, While},
     parent::Parent,
     sys,
+    vhost::{supported, BASIC},
 };
-use std::time::Duration;
+use rvdpa_virtio::features::Features;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use table::{Row, Table};
 
 /// A test with a client.
@@ -109,8 +120,32 @@ pub fn all() -> Vec<ClientTest> {
         dpdk::PAIRS,
         dpdk::WIRE,
         dpdk::RESTART,
+        rust_vmm::TESTS,
+        virtio_driver::TESTS,
+        blkio::TESTS,
+        nested::TESTS,
     ];
     clients.concat()
+}
+
+/// Where a client is that was built from its source.
+fn built(name: &str) -> Outcome<PathBuf> {
+    let folder = env::var_os("RVDPA_CLIENTS").map(|all| Path::new(&all).join(name));
+    match folder.filter(|folder| folder.join("stamp").exists()) {
+        Some(folder) => Ok(folder),
+        None => Err(Stop::Skipped(format!(
+            "{name} is not built: scripts/check-clients does it"
+        ))),
+    }
+}
+
+/// A device that loops and offers packed rings, and its character device.
+fn with_packed(parent: Parent, name: &str) -> Outcome<(Device, String)> {
+    let wanted = BASIC | Features::RING_PACKED;
+    if !supported(parent.mgmtdev())?.contains(Features::RING_PACKED) {
+        return Err(Stop::Skipped("there are no packed rings".into()));
+    }
+    parent.device(name).features(wanted).make()
 }
 
 /// What `/dev/kmsg` is told: what comes behind it is no fault of this module.
