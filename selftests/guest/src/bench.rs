@@ -7,12 +7,20 @@
 //! | [`clock`] | instructions, where guest time counts them |
 //! | [`record`] | a figure, as a line of JSON, and the samples behind it |
 //! | [`options`] | the words after a command |
-//! | [`parent`] | whose device it is: this module's, or the kernel's C simulator |
+//! | [`parent`] | whose device it is: this module's, or the kernel's own simulator's |
 //! | [`alone`], [`batch`] | the device alone: full rings and one kick, without an interface |
+//! | [`control`] | what is not done for each frame |
+//! | [`limit`] | a copy, and nothing else |
+//! | [`kernel`], [`traffic`], [`pktgen`] | the device with the kernel's driver and an interface |
 
 pub mod alone;
 pub mod batch;
 pub mod clock;
+pub mod control;
+pub mod kernel;
+pub mod limit;
 pub mod options;
 pub mod parent;
+pub mod pktgen;
 pub mod record;
+pub mod traffic;

@@ -19,7 +19,7 @@ use nix::{
 };
 use std::{
     io::IoSlice,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     ptr::null_mut,
     time::Duration,
 };
@@ -33,6 +33,12 @@ pub struct Socket {
     buffers: Vec<u8>,
     /// Room for each frame.
     room: usize,
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
 }
 
 impl Socket {

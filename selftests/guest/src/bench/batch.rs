@@ -5,7 +5,8 @@
 use super::clock;
 use crate::{
     check, check_eq, frame,
-    outcome::Outcome,
+    ioctl::{self, Permission},
+    outcome::{Outcome, While},
     vhost::{Net, Plan, Queue},
 };
 use rvdpa_virtio::{
@@ -14,6 +15,11 @@ use rvdpa_virtio::{
     mock::{Buffer, DriverMemory, Form},
     net::NetHeader,
 };
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Where further mappings start, for the device.
+const ELSEWHERE: u64 = 0x100_0000_0000;
 
 /// A driver that sends the same frames again and again, and wants no interrupts.
 pub struct Batch {
@@ -26,6 +32,30 @@ pub struct Batch {
     per_frame: usize,
     /// Which receive buffer is behind each head.
     behind: Vec<usize>,
+}
+
+/// Maps the memory of a driver page by page, and some pages once more elsewhere, until there
+/// are so many mappings.
+fn map_pages(net: &Net, mappings: usize) -> Outcome {
+    let memory = &net.memory;
+    let pages = memory.len() / PAGE;
+    check!(
+        mappings >= pages,
+        "the memory takes {pages} mappings; {mappings} were wanted"
+    );
+    net.client
+        .map_all(net.plan.control_asid, &net.control_memory)?;
+    for number in 0..mappings {
+        let from = memory.iova() + (number % pages * PAGE) as u64;
+        let iova = match number.checked_sub(pages) {
+            None => from,
+            Some(more) => ELSEWHERE + (more * PAGE) as u64,
+        };
+        let pointer = memory.pointer(from, PAGE);
+        ioctl::map(&net.client, 0, iova, PAGE as u64, pointer, Permission::Both)
+            .when(format_args!("mapping {number} of {mappings}"))?;
+    }
+    Ok(())
 }
 
 /// The buffer of a slot, in the pieces that the plan wants.
@@ -63,9 +93,15 @@ fn add(queue: &mut Queue, slot: usize, room: usize, len: usize, plan: &Plan, rx:
 }
 
 impl Batch {
-    /// Sets a device up, with frames of `size` bytes, at most so many in a batch.
-    pub fn new(path: &str, plan: Plan, size: usize, most: usize) -> Outcome<Self> {
-        let net = Net::new(path, plan)?;
+    /// Sets a device up, with frames of `size` bytes, at most so many in a batch. The memory
+    /// is shown to the device in one mapping, or page by page, with so many mappings in all.
+    pub fn new(path: &str, plan: Plan, size: usize, most: usize, mappings: usize) -> Outcome<Self> {
+        let map = mappings <= 1;
+        let net = Net::prepare(path, Plan { map, ..plan })?;
+        if !map {
+            map_pages(&net, mappings)?;
+        }
+        net.go()?;
         let header = net.header_len();
         let per_frame = (header + size).div_ceil(plan.receive_len());
         check!(
@@ -99,6 +135,15 @@ impl Batch {
     /// Has one batch looped. Returns the instructions from the kick to the end, and whether
     /// the device was done when the kick returned.
     pub fn run(&mut self) -> Outcome<(u64, bool)> {
+        self.fill()?;
+        let start = clock::now();
+        self.net.tx.kick()?;
+        let end = clock::now();
+        self.collect(start, end)
+    }
+
+    /// Fills both rings.
+    pub fn fill(&mut self) -> Outcome {
         let plan = self.net.plan;
         let len = self.net.header_len() + self.size;
         let rx = &mut self.net.rx;
@@ -116,11 +161,7 @@ impl Batch {
         }
         tx.driver.disable_interrupts();
         tx.driver.publish();
-
-        let start = clock::now();
-        tx.kick()?;
-        let end = clock::now();
-        self.collect(start, end)
+        Ok(())
     }
 
     /// A kick for nothing.
@@ -130,8 +171,9 @@ impl Batch {
         Ok(clock::now() - start)
     }
 
-    /// Takes everything back, and looks whether it is as it was sent.
-    fn collect(&mut self, start: u64, end: u64) -> Outcome<(u64, bool)> {
+    /// Waits until the device is done, takes everything back, and looks whether it is as it
+    /// was sent. Returns what [`run`](Self::run) does, for a kick from `start` to `end`.
+    pub fn collect(&mut self, start: u64, end: u64) -> Outcome<(u64, bool)> {
         let mut end = end;
         let mut late = false;
         let mut sent = 0;

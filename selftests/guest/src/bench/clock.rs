@@ -5,8 +5,9 @@
 use crate::{
     fail,
     outcome::{Outcome, While},
+    sys,
 };
-use nix::{errno::Errno, sys::mman::MlockAllFlags};
+use nix::sys::mman::MlockAllFlags;
 
 /// The time-stamp counter. With `-icount shift=0` it is one more with each instruction of
 /// the whole machine.
@@ -54,14 +55,46 @@ pub fn must_count() -> Outcome {
     Ok(())
 }
 
-/// Lets whatever else wants the processor have it at once, and until it sleeps: a device's
-/// worker, that is. What the caller does then costs nothing while the device works.
-///
-/// Also keeps all memory of the process where it is.
-pub fn stand_back() -> Outcome {
-    let none = libc::sched_param { sched_priority: 0 };
-    // SAFETY: The parameters are valid for the call, which concerns this thread only.
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &none) };
-    Errno::result(result).when("SCHED_IDLE")?;
-    nix::sys::mman::mlockall(MlockAllFlags::MCL_CURRENT).when("mlockall")
+/// How the names of devices' workers begin: of work queues, and of the C simulator.
+const WORKERS: [&str; 2] = ["kworker/", "vDPA sim"];
+
+/// Workers of devices that have the processor at once and until they sleep, until the value
+/// goes: what the caller does meanwhile costs nothing.
+pub struct Ahead(Vec<libc::pid_t>);
+
+impl Ahead {
+    /// Takes the workers that are there by now. Keeps the memory of this process where it
+    /// is, too.
+    pub fn new() -> Outcome<Self> {
+        nix::sys::mman::mlockall(MlockAllFlags::MCL_CURRENT).when("mlockall")?;
+        let mut workers = Vec::new();
+        for name in sys::names("/proc") {
+            let Ok(process) = name.parse() else {
+                continue;
+            };
+            let comm = sys::read_line(format!("/proc/{process}/comm")).unwrap_or_default();
+            if WORKERS.iter().any(|worker| comm.starts_with(worker)) {
+                schedule(process, libc::SCHED_FIFO, 1);
+                workers.push(process);
+            }
+        }
+        Ok(Self(workers))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        for &process in &self.0 {
+            schedule(process, libc::SCHED_OTHER, 0);
+        }
+    }
+}
+
+/// Sets how a process is scheduled. One that has ended meanwhile is no worry.
+fn schedule(process: libc::pid_t, policy: libc::c_int, priority: libc::c_int) {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: The parameters are valid for the call.
+    unsafe { libc::sched_setscheduler(process, policy, &parameters) };
 }

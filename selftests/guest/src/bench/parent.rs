@@ -1,21 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whose device it is.
+//! The parents whose devices are compared, each loaded when it is its turn.
 
 use crate::{
-    device, module, named,
-    outcome::{Outcome, Stop, While},
-    sys::{self, modprobe, wait_for},
+    device, module, named, netdev,
+    outcome::Outcome,
+    parent::{peer, Parent},
+    sys::modprobe,
 };
-use std::{env, path::Path, time::Duration};
 
 named! {
-    /// A module that makes vDPA devices.
-    Parent {
-        /// This module.
+    /// What is measured.
+    Subject {
+        /// A device of this module.
         Ours = "rvdpa_sim",
-        /// The kernel's simulator.
+        /// One of the kernel's own simulator.
         C = "vdpa_sim",
+        /// What the kernel has for the same, without vDPA.
+        Reference = "reference",
+    }
+}
+
+impl Subject {
+    /// Whose devices they are, if there is a device.
+    pub fn parent(self) -> Option<Parent> {
+        match self {
+            Self::Ours => Some(Parent::Rvdpa),
+            Self::C => Some(Parent::Peer),
+            Self::Reference => None,
+        }
     }
 }
 
@@ -29,77 +42,47 @@ named! {
     }
 }
 
-/// A parent whose modules are loaded until the value goes.
-pub struct Loaded(Parent);
-
-/// The C simulator's modules, in the order in which they are loaded.
-const C_MODULES: [&str; 3] = ["vringh", "vdpa_sim", "vdpa_sim_net"];
-
-impl Parent {
-    /// The management device whose devices give back what they are sent.
-    pub fn loopback(self) -> &'static str {
-        match self {
-            Self::Ours => "rvdpasim_net",
-            Self::C => "vdpasim_net",
-        }
-    }
-
-    /// Loads the modules.
-    pub fn load(self, memory: Memory, more: &str) -> Outcome<Loaded> {
-        modprobe(&["vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_net"])?;
-        // Devices are given to the driver that is meant.
-        device::set_autoprobe(false)?;
-        let use_va = u8::from(memory == Memory::Va);
-        match self {
-            Self::Ours => module::load(&format!("use_va={use_va} {more}"))?,
-            Self::C => {
-                let folder = env::var("RVDPA_PEERS")
-                    .map_err(|_| Stop::Skipped("RVDPA_PEERS names no C simulator".into()))?;
-                for name in C_MODULES {
-                    if Path::new("/sys/module").join(name).exists() {
-                        continue;
-                    }
-                    let file = format!("{folder}/{name}.ko");
-                    let parameter = format!("use_va={use_va}");
-                    let mut words = vec!["insmod", &file];
-                    if name == "vdpa_sim" {
-                        words.push(&parameter);
-                    }
-                    sys::run(&words)?;
-                }
-            }
-        }
-        Ok(Loaded(self))
-    }
-}
+/// A subject whose modules are loaded until the value goes.
+pub struct Loaded(Subject);
 
 impl Loaded {
-    /// Unloads the modules, which must work.
-    pub fn unload(self) -> Outcome {
-        let parent = self.0;
-        std::mem::forget(self);
-        match parent {
-            Parent::Ours => module::unload(),
-            Parent::C => unload_c(),
+    /// Loads what is needed. `more` are parameters of this module.
+    pub fn new(subject: Subject, memory: Memory, more: &str) -> Outcome<Self> {
+        modprobe(&["vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_net"])?;
+        // Devices are given to the driver that is meant, and interfaces send what they
+        // are told to.
+        device::set_autoprobe(false)?;
+        netdev::silence_new_ones()?;
+        let use_va = match memory {
+            Memory::Pa => "use_va=0",
+            Memory::Va => "use_va=1",
+        };
+        match subject {
+            Subject::Ours => module::load(&format!("{use_va} {more}"))?,
+            Subject::C => peer::load(use_va)?,
+            Subject::Reference => {}
         }
+        Ok(Self(subject))
+    }
+
+    /// Unloads it, which must work.
+    pub fn unload(self) -> Outcome {
+        let subject = self.0;
+        std::mem::forget(self);
+        unload(subject)
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        let _ = match self.0 {
-            Parent::Ours => module::unload(),
-            Parent::C => unload_c(),
-        };
+        let _ = unload(self.0);
     }
 }
 
-fn unload_c() -> Outcome {
-    // Devices are freed a moment after they were deleted.
-    wait_for("rmmod vdpa_sim_net", Duration::from_secs(10), || {
-        let output = sys::output(&["rmmod", "vdpa_sim_net"])?;
-        Ok(output.status.success().then_some(()))
-    })?;
-    sys::run(&["rmmod", "vdpa_sim"]).when("the C simulator")?;
-    Ok(())
+fn unload(subject: Subject) -> Outcome {
+    match subject {
+        Subject::Ours => module::unload(),
+        Subject::C => peer::unload(),
+        Subject::Reference => Ok(()),
+    }
 }

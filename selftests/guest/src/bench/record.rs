@@ -47,7 +47,10 @@ impl Samples {
 #[derive(Clone, Debug)]
 pub struct Record {
     name: &'static str,
+    /// What makes it this figure and no other.
     of: Map<String, Value>,
+    /// What was seen beside it.
+    and: Map<String, Value>,
 }
 
 impl Record {
@@ -56,6 +59,7 @@ impl Record {
         Self {
             name,
             of: Map::new(),
+            and: Map::new(),
         }
     }
 
@@ -65,12 +69,19 @@ impl Record {
         self
     }
 
+    /// Adds something that was seen beside it.
+    pub fn and(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.and.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// The record as a line: the median of the samples and what is around it.
     pub fn line(&self, unit: &str, samples: &Samples) -> String {
         let round = |value: f64| (value * 100.0).round() / 100.0;
         json!({
             "name": self.name,
             "of": self.of,
+            "and": self.and,
             "unit": unit,
             "value": round(samples.median()),
             "least": round(samples.percentile(0)),

@@ -3,28 +3,43 @@
 //! Measures devices, and prints each figure as a line of JSON.
 
 use rvdpa_guest::{
-    bench::{alone, options::Options},
+    bench::{alone, control, kernel, limit, options::Options},
     outcome::{Outcome, Stop},
 };
 use std::{env, process::ExitCode};
 
 const USAGE: &str = "\
-Usage: rvdpa-bench alone [OPTION LIST]...
+Usage: rvdpa-bench alone|kernel|control|limit [OPTION LIST]...
 
 alone   instructions that a device takes for a frame which it gives back to a driver in
         userspace: rings are filled, the device is kicked once, nobody is interrupted
-          --parents rvdpa_sim,vdpa_sim      (default rvdpa_sim)
+          --subjects rvdpa_sim,vdpa_sim     whose device (rvdpa_sim)
           --memory pa,va
           --rings split,packed
           --descriptors direct,indirect
           --buffers whole,mergeable
           --order any,in-order
           --sizes BYTES,...                 of frames (64,512,1500,9000,65535)
-          --ring N, --batch N, --pieces N   descriptors of a ring, frames for a kick,
-                                            descriptors of a frame (256, 256, 1)
+          --ring N,... --batch N,...        descriptors of a ring, frames for a kick (256)
+          --pieces N,...                    descriptors of a frame (1)
+          --mappings N,...                  of the driver's memory and more (1)
+          --devices N,...                   that there are, all but one of them idle (1)
           --rounds N                        how often (9)
+kernel  instructions that the whole machine takes with the kernel's driver
+          --subjects rvdpa_sim,vdpa_sim,reference   the last is veth
+          --tasks pktgen,ping,flood,tcp
+          --sizes BYTES,...                 of frames (64,1500)
+          --frames N, --megabytes N         how much (10000, 8)
+          --rounds N                        how often (5)
+control instructions for making devices, mappings and the like; memory of idle devices
+          --subjects rvdpa_sim,vdpa_sim
+          --devices N                       idle ones (100)
+          --regions N                       that are mapped (10000)
+          --rounds N                        how often (9)
+limit   instructions of a copy in the kernel, by the module that $RVDPA_COPY names
+          --sizes BYTES,...  --rounds N
 
-All combinations are measured. Counts instructions, so it wants a guest with one CPU and
+All combinations are measured. This counts instructions, so they want a guest with one CPU and
 QEMU's -icount shift=0,sleep=off. $RVDPA_KO names the module, $RVDPA_PEERS the folder with
 the C simulator's. Must run as root, on a kernel that may be harmed.
 ";
@@ -38,6 +53,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         "alone" => with(words, alone::OPTIONS, alone::run),
+        "kernel" => with(words, kernel::OPTIONS, kernel::run),
+        "control" => with(words, control::OPTIONS, control::run),
+        "limit" => with(words, limit::OPTIONS, limit::run),
         other => Err(Stop::Failed(format!("unknown command {other}"))),
     };
     match done {
