@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 # Which kernel (see `make help`), and other choices of the user.
-export KERNEL KDIR MIRROR V INSTALL_MOD_PATH
+export KERNEL KDIR MIRROR V INSTALL_MOD_PATH QUICK
 
 S := scripts
 
@@ -35,6 +35,12 @@ check-guest: ## the tests in a guest with the kernel of KERNEL
 .PHONY: check-clients
 check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in a guest
 	@$S/check-clients
+
+.PHONY: bench bench-check
+bench: ## measure, beside the kernel's own simulator: table, JSON, plots (QUICK=1: less)
+	@$S/bench
+bench-check: ## fail if counted figures are worse than selftests/bench-baseline.json
+	@$S/bench-check
 
 .PHONY: shell
 shell: ## a terminal in a guest that has the module loaded

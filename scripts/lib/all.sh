@@ -11,6 +11,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/guest.sh"
 . "$LIB/module.sh"
 . "$LIB/selftests.sh"
+. "$LIB/bench.sh"
 
 # Host, caches and root, each made if it is not there.
 env_ensure() {

@@ -28,7 +28,13 @@ pub enum Kind {
     Anonymous,
     /// A shared mapping of a file, which is all that VA mode maps.
     Shared,
+    /// Anonymous, of pages of 2 MiB, which the kernel must have set aside: what is next to
+    /// each other is so in physical memory, too.
+    Huge,
 }
+
+/// Bytes of such a page.
+const HUGE: usize = 2 << 20;
 
 struct Arena {
     start: NonNull<u8>,
@@ -58,12 +64,18 @@ pub struct View(Arc<Arena>);
 impl View {
     /// Maps `len` bytes, which the device is to find at `iova`.
     pub fn new(kind: Kind, iova: u64, len: usize) -> Outcome<Self> {
+        let len = match kind {
+            Kind::Huge => len.next_multiple_of(HUGE),
+            Kind::Anonymous | Kind::Shared => len,
+        };
         let size = NonZeroUsize::new(len).when("length of an arena")?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let (start, file) = match kind {
-            Kind::Anonymous => {
+            Kind::Anonymous | Kind::Huge => {
+                let mut how = MapFlags::MAP_PRIVATE;
+                how.set(MapFlags::MAP_HUGETLB, kind == Kind::Huge);
                 // SAFETY: The kernel chooses the address.
-                let start = unsafe { mmap_anonymous(None, size, access, MapFlags::MAP_PRIVATE) };
+                let start = unsafe { mmap_anonymous(None, size, access, how) };
                 (start.when("mmap")?, None)
             }
             Kind::Shared => {

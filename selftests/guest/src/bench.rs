@@ -10,6 +10,7 @@
 //! | [`parent`] | whose device it is: this module's, or the kernel's own simulator's |
 //! | [`alone`], [`batch`] | the device alone: full rings and one kick, without an interface |
 //! | [`control`] | what is not done for each frame |
+//! | [`pairs`] | several queue pairs, timed |
 //! | [`limit`] | a copy, and nothing else |
 //! | [`kernel`], [`traffic`], [`pktgen`] | the device with the kernel's driver and an interface |
 
@@ -20,6 +21,7 @@ pub mod control;
 pub mod kernel;
 pub mod limit;
 pub mod options;
+pub mod pairs;
 pub mod parent;
 pub mod pktgen;
 pub mod record;

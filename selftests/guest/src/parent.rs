@@ -101,8 +101,11 @@ pub mod peer {
         for name in MODULES {
             let file = File::open(folder.join(name).with_extension("ko")).when(name)?;
             let parameters = match name {
-                "vdpa_sim" if parameters.split(' ').any(|word| word == "use_va=1") => c"use_va=1",
-                "vdpa_sim" => c"use_va=0",
+                // Its own limit of mappings is low.
+                "vdpa_sim" if parameters.split(' ').any(|word| word == "use_va=1") => {
+                    c"use_va=1 max_iotlb_entries=2097152"
+                }
+                "vdpa_sim" => c"use_va=0 max_iotlb_entries=2097152",
                 _ => c"",
             };
             finit_module(&file, parameters, ModuleInitFlags::empty())

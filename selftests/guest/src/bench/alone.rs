@@ -12,7 +12,6 @@ use super::{
     record::{Record, Samples},
 };
 use crate::{
-    arena::Kind,
     check, check_eq,
     device::Device,
     named,
@@ -247,10 +246,7 @@ fn one(way: Way, setup: Setup) -> Outcome {
     let plan = Plan {
         features,
         size: setup.ring,
-        kind: match way.memory {
-            Memory::Pa => Kind::Anonymous,
-            Memory::Va => Kind::Shared,
-        },
+        kind: way.memory.kind(),
         room,
         receive_room: (way.buffers == Buffers::Mergeable).then_some(room.min(MERGED)),
         pieces: setup.pieces,

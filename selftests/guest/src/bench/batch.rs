@@ -45,6 +45,7 @@ fn map_pages(net: &Net, mappings: usize) -> Outcome {
     );
     net.client
         .map_all(net.plan.control_asid, &net.control_memory)?;
+    ioctl::batch(&net.client, 0, true).when("a batch")?;
     for number in 0..mappings {
         let from = memory.iova() + (number % pages * PAGE) as u64;
         let iova = match number.checked_sub(pages) {
@@ -55,7 +56,7 @@ fn map_pages(net: &Net, mappings: usize) -> Outcome {
         ioctl::map(&net.client, 0, iova, PAGE as u64, pointer, Permission::Both)
             .when(format_args!("mapping {number} of {mappings}"))?;
     }
-    Ok(())
+    ioctl::batch(&net.client, 0, false).when("the end of a batch")
 }
 
 /// The buffer of a slot, in the pieces that the plan wants.

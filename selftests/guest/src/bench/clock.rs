@@ -36,10 +36,9 @@ fn known() -> u64 {
     now() - start
 }
 
-/// Whether time counts instructions. A tick may come in between, not three times.
+/// Whether time counts instructions. Somebody else may run in between, but not each time.
 pub fn is_counted() -> bool {
-    let least = (0..3).map(|_| known()).min().unwrap_or_default();
-    (2 * TURNS..2 * TURNS + 100).contains(&least)
+    (0..100).any(|_| (2 * TURNS..2 * TURNS + 100).contains(&known()))
 }
 
 /// Fails unless time counts instructions.

@@ -3,10 +3,11 @@
 //! The parents whose devices are compared, each loaded when it is its turn.
 
 use crate::{
+    arena::Kind,
     device, module, named, netdev,
     outcome::Outcome,
     parent::{peer, Parent},
-    sys::modprobe,
+    sys::{self, modprobe},
 };
 
 named! {
@@ -42,13 +43,30 @@ named! {
     }
 }
 
+impl Memory {
+    /// The memory of a client that is reached so. By physical addresses it is in few pieces,
+    /// so that it is the same each time.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Pa => Kind::Huge,
+            Self::Va => Kind::Shared,
+        }
+    }
+}
+
+/// How many of 2 MiB are set aside for such clients.
+const HUGE_PAGES: &str = "128";
+
 /// A subject whose modules are loaded until the value goes.
 pub struct Loaded(Subject);
 
 impl Loaded {
     /// Loads what is needed. `more` are parameters of this module.
     pub fn new(subject: Subject, memory: Memory, more: &str) -> Outcome<Self> {
-        modprobe(&["vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_net"])?;
+        // As many mappings as anybody wants; it is 2048 without a word.
+        sys::run(&["modprobe", "vhost_vdpa", "max_iotlb_entries=2097152"])?;
+        modprobe(&["vdpa", "virtio_vdpa", "virtio_net"])?;
+        sys::write("/proc/sys/vm/nr_hugepages", HUGE_PAGES)?;
         // Devices are given to the driver that is meant, and interfaces send what they
         // are told to.
         device::set_autoprobe(false)?;

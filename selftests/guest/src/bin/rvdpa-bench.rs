@@ -3,13 +3,13 @@
 //! Measures devices, and prints each figure as a line of JSON.
 
 use rvdpa_guest::{
-    bench::{alone, control, kernel, limit, options::Options},
+    bench::{alone, control, kernel, limit, options::Options, pairs},
     outcome::{Outcome, Stop},
 };
 use std::{env, process::ExitCode};
 
 const USAGE: &str = "\
-Usage: rvdpa-bench alone|kernel|control|limit [OPTION LIST]...
+Usage: rvdpa-bench alone|kernel|control|limit|pairs [OPTION LIST]...
 
 alone   instructions that a device takes for a frame which it gives back to a driver in
         userspace: rings are filled, the device is kicked once, nobody is interrupted
@@ -38,10 +38,13 @@ control instructions for making devices, mappings and the like; memory of idle d
           --rounds N                        how often (9)
 limit   instructions of a copy in the kernel, by the module that $RVDPA_COPY names
           --sizes BYTES,...  --rounds N
+pairs   frames a second with several queue pairs, on several CPUs; only ratios mean something
+          --pairs N,... --rounds N          (1,2,4; 15)
 
-All combinations are measured. This counts instructions, so they want a guest with one CPU and
-QEMU's -icount shift=0,sleep=off. $RVDPA_KO names the module, $RVDPA_PEERS the folder with
-the C simulator's. Must run as root, on a kernel that may be harmed.
+All combinations are measured. All but the last count instructions, so they want a guest with
+one CPU and QEMU's -icount shift=0,sleep=off (scripts/guest --counted). $RVDPA_KO names the
+module, $RVDPA_PEERS the folder with the C simulator's. Must run as root, on a kernel that
+may be harmed.
 ";
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "alone" => with(words, alone::OPTIONS, alone::run),
         "kernel" => with(words, kernel::OPTIONS, kernel::run),
         "control" => with(words, control::OPTIONS, control::run),
+        "pairs" => with(words, pairs::OPTIONS, pairs::run),
         "limit" => with(words, limit::OPTIONS, limit::run),
         other => Err(Stop::Failed(format!("unknown command {other}"))),
     };

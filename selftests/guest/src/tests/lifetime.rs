@@ -236,7 +236,7 @@ fn reopen(context: &mut Context) -> Outcome {
 
 fn sigkill(context: &mut Context) -> Outcome {
     let memory = match kind(context) {
-        Kind::Anonymous => "anonymous",
+        Kind::Anonymous | Kind::Huge => "anonymous",
         Kind::Shared => "shared",
     };
     let (device, path) = Device::for_vhost("kill")?;

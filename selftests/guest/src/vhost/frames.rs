@@ -116,7 +116,8 @@ impl Net {
         Ok(count)
     }
 
-    fn reap_of(&mut self, pair: usize) -> Outcome<usize> {
+    /// The same for a pair.
+    pub fn reap_of(&mut self, pair: usize) -> Outcome<usize> {
         // With it the length of a skipped buffer is made up by the driver.
         let exact = !self.has(Features::IN_ORDER);
         let mut count = 0;
