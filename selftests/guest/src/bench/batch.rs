@@ -45,7 +45,7 @@ fn map_pages(net: &Net, mappings: usize) -> Outcome {
     );
     net.client
         .map_all(net.plan.control_asid, &net.control_memory)?;
-    ioctl::batch(&net.client, 0, true).when("a batch")?;
+    ioctl::batch_begin(&net.client, 0).when("a batch")?;
     for number in 0..mappings {
         let from = memory.iova() + (number % pages * PAGE) as u64;
         let iova = match number.checked_sub(pages) {
@@ -56,7 +56,7 @@ fn map_pages(net: &Net, mappings: usize) -> Outcome {
         ioctl::map(&net.client, 0, iova, PAGE as u64, pointer, Permission::Both)
             .when(format_args!("mapping {number} of {mappings}"))?;
     }
-    ioctl::batch(&net.client, 0, false).when("the end of a batch")
+    ioctl::batch_end(&net.client, 0).when("the end of a batch")
 }
 
 /// The buffer of a slot, in the pieces that the plan wants.

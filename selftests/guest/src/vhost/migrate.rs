@@ -130,7 +130,7 @@ impl Net {
             Some(control) if manner.new_control => {
                 let (index, places) = (control.index, control.places());
                 let start = client.format().start();
-                *control = Queue::new(&client, &self.control_memory, index, places, start)?;
+                *control = Queue::new(&client, &self.control_memory, index, places, start, false)?;
             }
             Some(control) => client.enable(control.index, true)?,
             None => {}
