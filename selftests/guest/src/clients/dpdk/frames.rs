@@ -15,7 +15,8 @@ use crate::{
 
 pub const TESTS: &[ClientTest] = &[
     test("dpdk.frames_in_several_buffers", large),
-    test("dpdk.flowgen", flows),
+    test("dpdk.flowgen", flows)
+        .not_for_peer("flowgen's frames are for others, and it has no promiscuous mode"),
     test("dpdk.small_pages", small_pages),
     test("dpdk.small_pages_virtual_addresses", small).with("use_va=1"),
     test("dpdk.doorbells", doorbells)

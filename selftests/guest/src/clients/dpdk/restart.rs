@@ -44,8 +44,12 @@ fn returns(context: &mut Context, how: &str, end: fn(Testpmd) -> Outcome) -> Out
         testpmd.forward_first("io", 1)?;
         end(testpmd)?;
     }
+    let rings = match parent {
+        Parent::Rvdpa => "split and packed rings in turn",
+        Parent::Peer => "split rings",
+    };
     context.exercised(format_args!(
-        "{how} while frames go around, and start again, split and packed in turn"
+        "{how} while frames go around, and start again, {rings}"
     ));
     device.delete()
 }
