@@ -68,29 +68,40 @@ impl View {
             Kind::Huge => len.next_multiple_of(HUGE),
             Kind::Anonymous | Kind::Shared => len,
         };
-        let size = NonZeroUsize::new(len).when("length of an arena")?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let (start, file) = match kind {
+        match kind {
             Kind::Anonymous | Kind::Huge => {
+                let size = NonZeroUsize::new(len).when("length of an arena")?;
+                let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
                 let mut how = MapFlags::MAP_PRIVATE;
                 how.set(MapFlags::MAP_HUGETLB, kind == Kind::Huge);
                 // SAFETY: The kernel chooses the address.
                 let start = unsafe { mmap_anonymous(None, size, access, how) };
-                (start.when("mmap")?, None)
+                Ok(Self(Arc::new(Arena {
+                    start: start.when("mmap")?.cast(),
+                    len,
+                    iova,
+                    file: None,
+                })))
             }
             Kind::Shared => {
                 let file = memfd_create(c"arena", MFdFlags::MFD_CLOEXEC).when("memfd")?;
                 ftruncate(&file, len as i64).when("ftruncate")?;
-                // SAFETY: The kernel chooses the address.
-                let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, &file, 0) };
-                (start.when("mmap")?, Some(file))
+                Self::of_file(file, iova, len)
             }
-        };
+        }
+    }
+
+    /// Maps the first `len` bytes of a file, which others may have mapped, too.
+    pub fn of_file(file: OwnedFd, iova: u64, len: usize) -> Outcome<Self> {
+        let size = NonZeroUsize::new(len).when("length of an arena")?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: The kernel chooses the address.
+        let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, &file, 0) };
         Ok(Self(Arc::new(Arena {
-            start: start.cast(),
+            start: start.when("mmap")?.cast(),
             len,
             iova,
-            file,
+            file: Some(file),
         })))
     }
 

@@ -20,6 +20,7 @@
 //! | [`bpf`], [`xsk`] | XDP programs and the sockets behind them |
 //! | [`arena`], [`ioctl`], [`vhost`] | a driver of `/dev/vhost-vdpa-*` |
 //! | [`testpmd`] | DPDK's program, by its console |
+//! | [`qemu`] | QEMU as a driver of `/dev/vhost-vdpa-*`, with a driver in its machine |
 //! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
 //! | [`bench`] | measurements |
 //! | [`harness`] | runs tests, each in a process of its own |
@@ -48,6 +49,7 @@ pub mod outcome;
 pub mod packet;
 pub mod parent;
 pub mod pcap;
+pub mod qemu;
 pub mod stream;
 pub mod sys;
 pub mod testpmd;

@@ -6,7 +6,7 @@ use crate::arena::View;
 use rvdpa_virtio::{
     features::Features,
     layout::{packed::Slot, QueueLayout},
-    mock::{AddError, Buffer, DriverQueue, Form, PackedDriver, SplitDriver, Used},
+    mock::{AddError, Buffer, DriverMemory, DriverQueue, Form, PackedDriver, SplitDriver, Used},
 };
 
 /// The format of a virtqueue.
@@ -67,15 +67,15 @@ impl Format {
 }
 
 /// The driver's side of a virtqueue.
-pub enum Ring {
-    Split(SplitDriver<View>),
-    Packed(PackedDriver<View>),
+pub enum Ring<M: DriverMemory = View> {
+    Split(SplitDriver<M>),
+    Packed(PackedDriver<M>),
 }
 
-impl Ring {
+impl<M: DriverMemory> Ring<M> {
     /// Lays out a virtqueue of the negotiated format, which starts at a place: an index, or
     /// a slot's bits.
-    pub fn new(view: View, layout: QueueLayout, features: Features, place: u16) -> Self {
+    pub fn new(view: M, layout: QueueLayout, features: Features, place: u16) -> Self {
         match Format::of(features) {
             Format::Split => Self::Split(SplitDriver::new(view, layout, features, place)),
             Format::Packed => {
@@ -85,14 +85,14 @@ impl Ring {
         }
     }
 
-    fn queue(&self) -> &dyn DriverQueue<Memory = View> {
+    fn queue(&self) -> &dyn DriverQueue<Memory = M> {
         match self {
             Self::Split(driver) => driver,
             Self::Packed(driver) => driver,
         }
     }
 
-    fn queue_mut(&mut self) -> &mut dyn DriverQueue<Memory = View> {
+    fn queue_mut(&mut self) -> &mut dyn DriverQueue<Memory = M> {
         match self {
             Self::Split(driver) => driver,
             Self::Packed(driver) => driver,
@@ -104,7 +104,7 @@ impl Ring {
     /// # Panics
     ///
     /// If it is packed.
-    pub fn split(&self) -> &SplitDriver<View> {
+    pub fn split(&self) -> &SplitDriver<M> {
         match self {
             Self::Split(driver) => driver,
             Self::Packed(_) => panic!("the virtqueue is packed"),
@@ -116,7 +116,7 @@ impl Ring {
     /// # Panics
     ///
     /// If it is packed.
-    pub fn split_mut(&mut self) -> &mut SplitDriver<View> {
+    pub fn split_mut(&mut self) -> &mut SplitDriver<M> {
         match self {
             Self::Split(driver) => driver,
             Self::Packed(_) => panic!("the virtqueue is packed"),
@@ -128,7 +128,7 @@ impl Ring {
     /// # Panics
     ///
     /// If it is split.
-    pub fn packed_mut(&mut self) -> &mut PackedDriver<View> {
+    pub fn packed_mut(&mut self) -> &mut PackedDriver<M> {
         match self {
             Self::Split(_) => panic!("the virtqueue is split"),
             Self::Packed(driver) => driver,
@@ -144,7 +144,7 @@ impl Ring {
     }
 
     /// The memory that the virtqueue lies in.
-    pub fn memory(&self) -> &View {
+    pub fn memory(&self) -> &M {
         self.queue().memory()
     }
 
