@@ -16,6 +16,7 @@ mod blkio;
 mod dpdk;
 mod linux;
 mod nested;
+mod qemu;
 mod rust_vmm;
 mod table;
 mod virtio_driver;
@@ -120,6 +121,11 @@ pub fn all() -> Vec<ClientTest> {
         dpdk::PAIRS,
         dpdk::WIRE,
         dpdk::RESTART,
+        qemu::TESTS,
+        qemu::STOPS,
+        qemu::SHADOW,
+        qemu::PLUG,
+        qemu::MIGRATION,
         rust_vmm::TESTS,
         virtio_driver::TESTS,
         blkio::TESTS,
