@@ -216,7 +216,7 @@ impl Row {
     /// Enters how a test ended.
     fn set(&mut self, parent: Parent, verdict: &Verdict) {
         let mut result = match (verdict.failures.first(), &verdict.skip) {
-            (Some(failure), _) => format!("failed: {failure}"),
+            (Some(failure), _) => format!("failed: {}", without_lines(failure)),
             (None, Some(reason)) => format!("not tried: {reason}"),
             (None, None) => "works".to_owned(),
         };
@@ -235,4 +235,10 @@ impl Row {
             self.exercised = verdict.exercised.join("; ");
         }
     }
+}
+
+/// A failure without the places in our source where it was found.
+fn without_lines(failure: &str) -> String {
+    let parts = failure.split(": ").filter(|part| !part.contains(".rs:"));
+    parts.collect::<Vec<_>>().join(": ")
 }
