@@ -185,7 +185,7 @@ impl<M: DriverMemory> Ring<M> {
 
     /// Moves the virtqueue, with all that is in it, to another place of which the device has
     /// still to be told.
-    pub fn relocate(&mut self, view: View, layout: QueueLayout) {
+    pub fn relocate(&mut self, view: M, layout: QueueLayout) {
         self.queue_mut().relocate(view, layout);
     }
 }
