@@ -12,6 +12,7 @@ use super::{
 use crate::{
     arena::{Kind, View},
     ioctl::{self, Permission},
+    netlink::{attribute, command, Attributes, Bus},
     outcome::{Outcome, While},
     parent::Parent,
     sys,
@@ -53,12 +54,17 @@ fn take<T>(act: impl FnOnce() -> Outcome<T>) -> Outcome<(T, f64)> {
     Ok((made, (clock::now() - start) as f64))
 }
 
-/// Makes a device and deletes it.
+/// Makes a device and deletes it, over a socket that is open already.
 fn lives(subject: Subject, parent: Parent, rounds: usize) -> Outcome {
+    let mut bus = Bus::new()?;
+    let name = Attributes::named(b"bench0");
+    let new = name
+        .clone()
+        .string(attribute::MGMTDEV_DEV_NAME, parent.mgmtdev());
     let (mut add, mut delete) = (Samples::default(), Samples::default());
     for round in 0..=rounds {
-        let (device, first) = take(|| parent.device("bench0").add())?;
-        let ((), last) = take(|| device.delete())?;
+        let (_, first) = take(|| bus.command(command::DEV_NEW, &new).when("dev add"))?;
+        let (_, last) = take(|| bus.command(command::DEV_DEL, &name).when("dev del"))?;
         if round > 0 {
             add.add(first);
             delete.add(last);

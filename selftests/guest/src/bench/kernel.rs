@@ -20,7 +20,7 @@ use crate::{
     sys::{self, modprobe, wait_for},
     wire::{Spec, Wire, V4},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 named! {
     /// What is done.
@@ -130,9 +130,14 @@ impl Path {
     }
 
     fn ends(&self) -> Outcome<Ends> {
+        let from = Rc::new(Socket::open(&self.from, 2048)?);
+        let to = match self.to == self.from {
+            true => from.clone(),
+            false => Rc::new(Socket::open(&self.to, 2048)?),
+        };
         Ok(Ends {
-            from: Socket::open(&self.from, 2048)?,
-            to: Socket::open(&self.to, 2048)?,
+            from,
+            to,
             mac: self.mac,
         })
     }
@@ -181,9 +186,29 @@ fn frames(path: &Path, task: Task, size: usize, amount: &Amount) -> Outcome {
     Ok(())
 }
 
+/// Drops what comes in at an interface, before protocols see it, until the value goes.
+struct Dropped(String);
+
+impl Dropped {
+    fn new(interface: &str) -> Outcome<Self> {
+        sys::run(&words(&format!("tc qdisc add dev {interface} clsact")))?;
+        let dropped = Self(interface.to_owned());
+        let all = format!("tc filter add dev {interface} ingress matchall action drop");
+        sys::run(&words(&all))?;
+        Ok(dropped)
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = sys::run(&words(&format!("tc qdisc delete dev {} clsact", self.0)));
+    }
+}
+
 /// Has frames generated, all of which must arrive. Returns what one took.
 fn generate(path: &Path, size: usize, count: u64) -> Outcome<f64> {
     let generator = Generator::new(&path.from, path.mac, size, count)?;
+    let _dropped = Dropped::new(&path.to)?;
     let arrived = || netdev::counter(&path.to, "rx_packets");
     let before = arrived()?;
     let microseconds = generator.run()?;

@@ -18,6 +18,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
     ptr::null_mut,
+    rc::Rc,
     thread,
     time::Duration,
 };
@@ -25,10 +26,11 @@ use std::{
 /// Room for a frame.
 const ROOM: usize = 2048;
 
-/// Where frames go in and where they come out, which may be the same.
+/// Where frames go in and where they come out. If that is one interface it is one socket:
+/// a second one would get a copy of each frame.
 pub struct Ends {
-    pub from: Socket,
-    pub to: Socket,
+    pub from: Rc<Socket>,
+    pub to: Rc<Socket>,
     /// The address that they are for.
     pub mac: [u8; 6],
 }
