@@ -138,6 +138,12 @@ impl Lookups {
         self.answers.get(slot)?.as_ref()?.to.as_ref()
     }
 
+    /// The epoch of the fabric from which on the answer in a slot is good.
+    pub(super) fn epoch(&self, slot: usize) -> Option<u64> {
+        let answer = self.answers.get(slot)?.as_ref()?;
+        Some(answer.question.epoch)
+    }
+
     /// Finds the ports that a flooded frame goes to.
     pub(super) fn find_targets(&mut self, from: &Arc<Port>, headers: &Headers) {
         let question = Question::new(headers, from.fabric().epoch(), 0);

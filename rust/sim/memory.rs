@@ -64,24 +64,24 @@ pub(super) fn region(part: Part) -> Region {
 }
 
 impl Span for DeviceSpan<'_> {
-    #[inline]
+    #[inline(always)]
     fn len(&self) -> usize {
         self.0.len()
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), AccessError> {
         self.0.read(offset, out).map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, offset: usize, data: &[u8]) -> Result<(), AccessError> {
         self.0.write(offset, data).map_err(error)
     }
 }
 
 impl<'d> CopyTo<DeviceMemory<'d>> for DeviceMemory<'_> {
-    #[inline]
+    #[inline(always)]
     fn copy(
         source: (&DeviceSpan<'_>, usize),
         destination: (&DeviceSpan<'_>, usize),
@@ -106,7 +106,7 @@ impl Memory for DeviceMemory<'_> {
         Self: 'm;
     type Area = iommu::Area;
 
-    #[inline]
+    #[inline(always)]
     fn span(&self, iova: u64, len: u32, access: Access) -> Result<DeviceSpan<'_>, AccessError> {
         self.0
             .piece(iova, len as usize, permission(access))
@@ -114,7 +114,7 @@ impl Memory for DeviceMemory<'_> {
             .map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn resolve(
         &self,
         area: &mut iommu::Area,
@@ -127,17 +127,17 @@ impl Memory for DeviceMemory<'_> {
             .map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn load_u16(&self, area: &iommu::Area, offset: usize) -> Result<u16, AccessError> {
         self.0.load(area, offset).map(u16::from_le).map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn store_u16(&self, area: &iommu::Area, offset: usize, value: u16) -> Result<(), AccessError> {
         self.0.store(area, offset, value.to_le()).map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn load_descriptor(&self, area: &iommu::Area, offset: usize) -> Result<[u8; 16], AccessError> {
         self.0
             .load(area, offset)
@@ -145,7 +145,7 @@ impl Memory for DeviceMemory<'_> {
             .map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn store_used(
         &self,
         area: &iommu::Area,
@@ -153,27 +153,25 @@ impl Memory for DeviceMemory<'_> {
         element: [u8; 8],
     ) -> Result<(), AccessError> {
         // An element may lie on two pages, each half of it on one.
-        let [a, b, c, d, rest @ ..] = element;
+        let bits = u64::from_le_bytes(element);
+        let (first, second) = (bits as u32, (bits >> 32) as u32);
         self.0
-            .store(area, offset, u32::from_ne_bytes([a, b, c, d]))
-            .and_then(|()| {
-                self.0
-                    .store(area, offset.wrapping_add(4), u32::from_ne_bytes(rest))
-            })
+            .store(area, offset, first.to_le())
+            .and_then(|()| self.0.store(area, offset.wrapping_add(4), second.to_le()))
             .map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     fn acquire(&self) {
         smp_rmb();
     }
 
-    #[inline]
+    #[inline(always)]
     fn release(&self) {
         smp_wmb();
     }
 
-    #[inline]
+    #[inline(always)]
     fn fence(&self) {
         smp_mb();
     }

@@ -32,6 +32,7 @@ use crate::{
             QueueError,
             TransferError, //
         },
+        net::NetHeader,
         packed,
         queue::Queue,
         ring::Engine,
@@ -187,6 +188,24 @@ impl<'r, 'a> Session<'r, 'a> {
         };
         let length = (whole && delivered.full.is_none()).then_some(delivered.bytes);
         Ok((delivered, length))
+    }
+
+    /// The ring and its memory, if frames can be put there without further ado: if the queue
+    /// runs, the memory can be reached, and the virtio header is the short one.
+    #[inline]
+    pub(super) fn direct(&self) -> Option<(&Engine<'r, Area, Completions>, &'r DeviceMemory<'a>)> {
+        if self.format.header_len != NetHeader::LEN {
+            return None;
+        }
+        Some((self.ring.as_ref()?, self.mem))
+    }
+
+    /// Counts what was put there.
+    #[inline]
+    pub(super) fn count_direct(&mut self, frames: u32, bytes: u64) {
+        self.completed += frames;
+        self.counters.packets += u64::from(frames);
+        self.counters.bytes += bytes;
     }
 
     /// Counts what was delivered, when it is not going to be taken back.

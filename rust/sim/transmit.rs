@@ -53,6 +53,7 @@ use kernel::{
     sync::Arc, //
 };
 
+mod alike;
 mod forward;
 mod look;
 

@@ -203,10 +203,13 @@ impl Core {
         let last = last(iova, size)?;
         address.checked_add(size - 1).ok_or(EINVAL)?;
         let place = if self.use_va {
-            Place::User(address as usize)
+            Place {
+                address: address as usize,
+                user: true,
+            }
         } else {
             // SAFETY: The function only computes.
-            Place::Kernel(unsafe { bindings::rvdpa_virt(address) } as usize)
+            Place::kernel(unsafe { bindings::rvdpa_virt(address) } as usize)
         };
         Ok(Translation {
             first: iova,
@@ -275,7 +278,7 @@ impl IommuBuilder {
         class: LockClass,
     ) -> Result<Arc<Attachment<S>>> {
         let core = self.0.core.clone();
-        let attachment = Arc::pin_init(Attachment::new(core, state, name, class), GFP_KERNEL)?;
+        let attachment = Arc::pin_init(Attachment::new(core, state, name, class)?, GFP_KERNEL)?;
         self.0.attachments.push(attachment.clone(), GFP_KERNEL)?;
         Ok(attachment)
     }

@@ -168,7 +168,7 @@ impl<A> Areas<A> {
     }
 
     /// Reads 16 bits of an area.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load<M: Memory<Area = A>>(
         &self,
         mem: &M,
@@ -180,7 +180,7 @@ impl<A> Areas<A> {
     }
 
     /// Writes 16 bits of an area.
-    #[inline]
+    #[inline(always)]
     pub(super) fn store<M: Memory<Area = A>>(
         &self,
         mem: &M,
@@ -193,7 +193,7 @@ impl<A> Areas<A> {
     }
 
     /// Writes the 8 bytes of an area that tell of a used chain.
-    #[inline]
+    #[inline(always)]
     pub(super) fn store_used<M: Memory<Area = A>>(
         &self,
         mem: &M,
@@ -206,7 +206,7 @@ impl<A> Areas<A> {
     }
 
     /// Reads the descriptor `index` of the descriptor area.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load_descriptor<M: Memory<Area = A>>(
         &self,
         mem: &M,

@@ -119,12 +119,13 @@ impl Descriptor {
     /// Takes a descriptor from its bytes in memory.
     #[inline(always)]
     pub const fn from_bytes(bytes: [u8; DESCRIPTOR_LEN]) -> Self {
-        let [a0, a1, a2, a3, a4, a5, a6, a7, l0, l1, l2, l3, f0, f1, n0, n1] = bytes;
+        // As a number, out of which compilers take the fields without looking at each byte.
+        let bits = u128::from_le_bytes(bytes);
         Self {
-            address: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-            len: u32::from_le_bytes([l0, l1, l2, l3]),
-            flags: u16::from_le_bytes([f0, f1]),
-            next: u16::from_le_bytes([n0, n1]),
+            address: bits as u64,
+            len: (bits >> 64) as u32,
+            flags: (bits >> 96) as u16,
+            next: (bits >> 112) as u16,
         }
     }
 
@@ -150,9 +151,7 @@ impl Descriptor {
 /// and how many bytes the device wrote into it.
 #[inline(always)]
 pub const fn used_element(head: u16, written: u32) -> [u8; USED_ELEMENT_LEN] {
-    let [h0, h1] = head.to_le_bytes();
-    let [l0, l1, l2, l3] = written.to_le_bytes();
-    [h0, h1, 0, 0, l0, l1, l2, l3]
+    (head as u64 | (written as u64) << 32).to_le_bytes()
 }
 
 /// One of the three parts of a virtqueue (2.6).

@@ -298,6 +298,12 @@ impl NetHeader {
         }
     }
 
+    /// Whether the packet is complete and one frame: nothing is left to be done to it.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        self.flags & Self::NEEDS_CSUM == 0 && self.gso_type == Self::GSO_NONE
+    }
+
     /// The bytes of the header in memory.
     #[inline]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {

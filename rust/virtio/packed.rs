@@ -17,6 +17,7 @@ use super::{
     fault::QueueError,
     features::Features,
     layout::{
+        flags,
         packed::Slot,
         LayoutError,
         QueueLayout, //
@@ -28,7 +29,8 @@ use super::{
     num::usize_from_u32,
     queue::{
         Interrupt,
-        Queue, //
+        Queue,
+        Single, //
     },
 };
 
@@ -246,6 +248,26 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> Queue for PackedQueue<A, C> {
             return Ok(None);
         }
         self.find_chain(mem)
+    }
+
+    #[inline(always)]
+    fn peek_single<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+    ) -> Result<Option<Single<Head>>, QueueError> {
+        let Some(head) = self.peek(mem)? else {
+            return Ok(None);
+        };
+        let first = head.first;
+        if first.flags & (flags::NEXT | flags::INDIRECT) != 0 {
+            return Ok(None);
+        }
+        Ok(Some(Single {
+            head,
+            iova: first.address,
+            len: first.len,
+            writable: first.flags & flags::WRITE != 0,
+        }))
     }
 
     #[inline]

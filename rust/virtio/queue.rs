@@ -40,6 +40,20 @@ pub enum Interrupt {
     Raise,
 }
 
+/// A chain of a single descriptor, as most are.
+#[derive(Debug)]
+#[must_use = "a chain stays available until it is completed"]
+pub struct Single<H> {
+    /// The chain.
+    pub head: H,
+    /// Where its buffer starts. Not checked: it may go beyond the address space.
+    pub iova: u64,
+    /// Length of its buffer in bytes, which may be zero.
+    pub len: u32,
+    /// Whether the device may write to it; if not, it may read.
+    pub writable: bool,
+}
+
 /// Whether an index that went from `old` to `new` has passed `event`: the decision on
 /// notifications with `VIRTIO_F_EVENT_IDX` (2.7.7.2, 2.7.10.2). All wrap at 65536.
 #[inline]
@@ -85,6 +99,15 @@ pub trait Queue {
     /// chains; a packed one looks at the next descriptor each time.
     fn peek<M: Memory<Area = Self::Area>>(&self, mem: &M)
         -> Result<Option<Self::Head>, QueueError>;
+
+    /// The chain that [`peek`](Queue::peek) finds, if it is a single descriptor without a table.
+    ///
+    /// What it finds otherwise, or if there is no chain, is for `peek` to tell. Which rules the
+    /// chain keeps to is not looked at here, but that it exists.
+    fn peek_single<M: Memory<Area = Self::Area>>(
+        &self,
+        mem: &M,
+    ) -> Result<Option<Single<Self::Head>>, QueueError>;
 
     /// Walks over the descriptors of a chain.
     fn walk<'m, M: Memory<Area = Self::Area>>(

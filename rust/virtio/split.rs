@@ -13,8 +13,10 @@ use super::{
     features::Features,
     layout::{
         available,
+        flags,
         used as used_ring,
         Area,
+        Descriptor,
         LayoutError,
         QueueLayout,
         AVAIL_NO_INTERRUPT,
@@ -27,7 +29,8 @@ use super::{
     queue::{
         need_event,
         Interrupt,
-        Queue, //
+        Queue,
+        Single, //
     },
 };
 
@@ -201,7 +204,7 @@ impl<A> SplitQueue<A> {
     }
 
     /// Reads how far chains are available. Returns whether any are.
-    #[inline]
+    #[inline(never)]
     fn refresh<M: Memory<Area = A>>(&self, mem: &M) -> Result<bool, QueueError> {
         let next = self.next.get();
         let index = self.load(mem, available::INDEX)?;
@@ -231,7 +234,7 @@ impl<A> Queue for SplitQueue<A> {
         self.areas.resolve(mem, Access::Read)
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek<M: Memory<Area = A>>(&self, mem: &M) -> Result<Option<Head>, QueueError> {
         let next = self.next.get();
         if next == self.seen.get() && !(self.areas.is_set_up() && self.refresh(mem)?) {
@@ -245,6 +248,27 @@ impl<A> Queue for SplitQueue<A> {
         Ok(Some(Head {
             index: head,
             available: next,
+        }))
+    }
+
+    #[inline(always)]
+    fn peek_single<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+    ) -> Result<Option<Single<Head>>, QueueError> {
+        let Some(head) = self.peek(mem)? else {
+            return Ok(None);
+        };
+        let bytes = self.areas.load_descriptor(mem, head.index)?;
+        let descriptor = Descriptor::from_bytes(bytes);
+        if descriptor.flags & (flags::NEXT | flags::INDIRECT) != 0 {
+            return Ok(None);
+        }
+        Ok(Some(Single {
+            head,
+            iova: descriptor.address,
+            len: descriptor.len,
+            writable: descriptor.has(flags::WRITE),
         }))
     }
 

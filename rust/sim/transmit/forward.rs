@@ -70,6 +70,9 @@ impl Batch<'_, '_> {
                     return Err(error);
                 }
                 session.count(&delivered);
+                if let Some(alike) = batch.alike(slot) {
+                    batch.rush(ring, mem, session, &alike);
+                }
                 *next = batch.next(ring, mem)?;
             }
             Ok(())

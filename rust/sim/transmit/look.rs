@@ -115,8 +115,7 @@ impl Batch<'_, '_> {
         }
         let header = self.scratch.bytes.first_chunk();
         let header = NetHeader::from_bytes(header.copied().unwrap_or_default());
-        let plain =
-            header.flags & NetHeader::NEEDS_CSUM == 0 && header.gso_type == NetHeader::GSO_NONE;
+        let plain = header.is_plain();
         let learns = port.learns();
         self.scratch.found.work = None;
         self.parse();
@@ -183,7 +182,7 @@ impl Batch<'_, '_> {
     }
 
     /// Whether the frame has a VLAN tag.
-    fn is_tagged(&self) -> bool {
+    pub(super) fn is_tagged(&self) -> bool {
         let ethertype = self.scratch.found.headers.as_ref();
         ethertype.is_some_and(|headers| matches!(headers.ethertype, ETH_P_8021Q | ETH_P_8021AD))
     }

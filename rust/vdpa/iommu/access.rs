@@ -14,6 +14,7 @@ use super::{
 use crate::bindings;
 use core::cell::Cell;
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     types::NotThreadSafe, //
 };
@@ -29,24 +30,36 @@ pub enum AccessFault {
     NotPresent,
 }
 
-/// How many recent translations an attachment remembers.
-const CACHED: usize = 4;
+/// How many recent translations an attachment remembers, a power of two.
+const CACHED: usize = 64;
 
-/// Recent translations of one attachment.
+/// Recent translations of one attachment: for each page of iovas one place, which it
+/// shares with others.
 pub(super) struct Cache {
     /// The change of the IOMMU after which these were found.
     stamp: Cell<u64>,
-    entries: [Cell<Option<Translation>>; CACHED],
-    next: Cell<usize>,
+    entries: KVec<Cell<Option<Translation>>>,
 }
 
 impl Cache {
-    pub(super) fn new() -> Self {
-        Self {
+    /// Makes an empty one. Fails with `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
             stamp: Cell::new(0),
-            entries: [const { Cell::new(None) }; CACHED],
-            next: Cell::new(0),
+            entries: KVec::from_elem(Cell::new(None), CACHED, GFP_KERNEL)?,
+        })
+    }
+
+    /// Forgets all translations.
+    pub(super) fn clear(&self) {
+        for entry in &self.entries {
+            entry.set(None);
         }
+    }
+
+    #[inline(always)]
+    fn entry(&self, iova: u64) -> Option<&Cell<Option<Translation>>> {
+        self.entries.get((iova as usize / PAGE_SIZE) % CACHED)
     }
 
     /// Forgets all translations older than `stamp`.
@@ -54,26 +67,20 @@ impl Cache {
     fn refresh(&self, stamp: u64) {
         if self.stamp.get() != stamp {
             self.stamp.set(stamp);
-            for entry in &self.entries {
-                entry.set(None);
-            }
+            self.clear();
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, iova: u64) -> Option<Translation> {
-        self.entries
-            .iter()
-            .filter_map(Cell::get)
-            .find(|entry| entry.first <= iova && iova <= entry.last)
+        let found = self.entry(iova)?.get()?;
+        (found.first <= iova && iova <= found.last).then_some(found)
     }
 
-    fn add(&self, translation: Translation) {
-        let slot = self.next.get() % CACHED;
-        if let Some(entry) = self.entries.get(slot) {
+    fn add(&self, iova: u64, translation: Translation) {
+        if let Some(entry) = self.entry(iova) {
             entry.set(Some(translation));
         }
-        self.next.set(slot.wrapping_add(1));
     }
 }
 
@@ -141,7 +148,7 @@ impl<'a> Access<'a> {
     ///
     /// Fails with [`AccessFault::Unmapped`] also where `len` is zero or `iova + len - 1`
     /// overflows.
-    #[inline]
+    #[inline(always)]
     pub fn piece(
         &self,
         iova: u64,
@@ -155,7 +162,7 @@ impl<'a> Access<'a> {
     }
 
     /// Where `iova` of a buffer is, and how many of `len` bytes lie side by side from there on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn translate(
         &self,
         iova: u64,
@@ -167,11 +174,17 @@ impl<'a> Access<'a> {
         } else if let Some(found) = self.cache.find(iova) {
             found
         } else {
-            let found = look_up(self.buffers, iova)?;
-            self.cache.add(found);
-            found
+            self.look_up(iova)?
         };
         self.place_of(&found, iova, len, permission)
+    }
+
+    /// Finds the translation of a buffer, and remembers it.
+    #[inline(never)]
+    fn look_up(&self, iova: u64) -> Result<Translation, AccessFault> {
+        let found = look_up(self.buffers, iova)?;
+        self.cache.add(iova, found);
+        Ok(found)
     }
 
     /// The translation of a part of the virtqueue, `len` bytes at `iova` or more or less of
@@ -190,7 +203,7 @@ impl<'a> Access<'a> {
 
     /// Where `iova` is according to `found`, and how many of `len` bytes lie side by side from
     /// there on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place_of(
         &self,
         found: &Translation,
@@ -203,7 +216,7 @@ impl<'a> Access<'a> {
             return Err(AccessFault::Permission);
         }
         let place = found.place.add(iova.wrapping_sub(found.first));
-        if matches!(place, Place::User(_)) && !self.user {
+        if place.user && !self.user {
             return Err(AccessFault::Unmapped);
         }
         let last = wanted_last.min(found.last);
@@ -227,7 +240,7 @@ fn identity(iova: u64, len: usize) -> Result<Translation, AccessFault> {
     Ok(Translation {
         first: iova,
         last: last(iova, len)?,
-        place: Place::Kernel(base as usize),
+        place: Place::kernel(base as usize),
         permission: Permission::ReadWrite,
     })
 }

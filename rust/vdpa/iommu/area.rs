@@ -44,13 +44,15 @@ unsafe impl Element for u128 {}
 /// # Invariants
 ///
 /// At the change that `stamp` names, the bytes `iova..iova + len` were mapped for
-/// `permission`, and page `i` of them was at `pages[i]`.
+/// `permission`, and page `i` of them was at `pages[i]`. If `base` is not zero, they all lie
+/// side by side in the memory of the kernel, from there on.
 pub struct Area {
     stamp: u64,
     iova: u64,
     len: usize,
     user: bool,
     permission: Permission,
+    base: usize,
     pages: KVec<usize>,
 }
 
@@ -71,6 +73,7 @@ impl Area {
             len: 0,
             user: false,
             permission: Permission::Read,
+            base: 0,
             pages: KVec::from_elem(0, pages, GFP_KERNEL)?,
         })
     }
@@ -110,6 +113,8 @@ impl Access<'_> {
         let mut done = 0usize;
         let mut user = None;
         let mut found: Option<Translation> = None;
+        let mut base = 0usize;
+        let mut together = true;
         for page in area.pages.iter_mut() {
             let at = iova.checked_add(done as u64).ok_or(AccessFault::Unmapped)?;
             let in_page = at as usize % PAGE_SIZE;
@@ -127,19 +132,19 @@ impl Access<'_> {
                 // A mapping that ends within a page: possible, but no ring lies so.
                 return Err(AccessFault::Unmapped);
             }
-            let (address, is_user) = match place {
-                // The low bits are kept, so that what is aligned for the driver is
-                // aligned for us.
-                Place::Kernel(address) if address % PAGE_SIZE != in_page => {
-                    return Err(AccessFault::Unmapped)
-                }
-                Place::Kernel(address) => (address, false),
-                Place::User(address) => (address, true),
-            };
-            if *user.get_or_insert(is_user) != is_user {
+            let address = place.address;
+            // The low bits are kept, so that what is aligned for the driver is aligned for us.
+            if !place.user && address % PAGE_SIZE != in_page {
+                return Err(AccessFault::Unmapped);
+            }
+            if *user.get_or_insert(place.user) != place.user {
                 return Err(AccessFault::Unmapped);
             }
             *page = address.wrapping_sub(in_page);
+            if done == 0 {
+                base = address;
+            }
+            together &= address == base.wrapping_add(done);
             done += want;
         }
         if done != len {
@@ -148,6 +153,7 @@ impl Access<'_> {
         // INVARIANT: The loop has found each page at the change that `stamp` names, and
         // they cover all of `iova..iova + len`.
         area.user = user.unwrap_or(false);
+        area.base = if together && !area.user { base } else { 0 };
         area.iova = iova;
         area.len = len;
         area.permission = permission;
@@ -156,11 +162,20 @@ impl Access<'_> {
     }
 
     /// The place of `size` bytes at `offset` of a resolved area.
-    #[inline]
+    #[inline(always)]
     fn place(&self, area: &Area, offset: usize, size: usize) -> Result<Place, AccessFault> {
         if area.stamp != self.stamp() || offset.checked_add(size).is_none_or(|end| end > area.len) {
             return Err(AccessFault::Unmapped);
         }
+        if area.base != 0 {
+            return Ok(Place::kernel(area.base.wrapping_add(offset)));
+        }
+        self.place_in_page(area, offset, size)
+    }
+
+    /// The same for an area whose pages do not lie side by side. `offset` is checked.
+    #[inline(never)]
+    fn place_in_page(&self, area: &Area, offset: usize, size: usize) -> Result<Place, AccessFault> {
         let at = (area.iova as usize % PAGE_SIZE).wrapping_add(offset);
         let page = area
             .pages
@@ -171,13 +186,13 @@ impl Access<'_> {
             return Err(AccessFault::Unmapped);
         }
         let address = page.wrapping_add(in_page);
-        if !area.user {
-            Ok(Place::Kernel(address))
-        } else if self.user() {
-            Ok(Place::User(address))
-        } else {
-            Err(AccessFault::Unmapped)
+        if area.user && !self.user() {
+            return Err(AccessFault::Unmapped);
         }
+        Ok(Place {
+            address,
+            user: area.user,
+        })
     }
 
     /// Reads `T` at `offset` of an area that was resolved for reading, each byte once, in one access
@@ -185,35 +200,30 @@ impl Access<'_> {
     ///
     /// Fails with [`AccessFault::Unmapped`] if `offset` is not aligned for `T`, if the
     /// element does not lie within the area, or if the area is out of date.
-    #[inline]
+    #[inline(always)]
     pub fn load<T: Element>(&self, area: &Area, offset: usize) -> Result<T, AccessFault> {
-        match self.place(area, offset, size_of::<T>())? {
-            Place::Kernel(address) => {
-                let from = address as *const T;
-                if !from.is_aligned() {
-                    return Err(AccessFault::Unmapped);
-                }
-                // SAFETY: By the invariants of `Area` and `Self` this is mapped memory,
-                // which stays while the lock is held; it is aligned, and any value is
-                // valid for an `Element`. Others may write it meanwhile, hence volatile.
-                Ok(unsafe { ptr::read_volatile(from) })
-            }
-            Place::User(address) => {
-                let mut value = T::default();
-                // SAFETY: `value` is ours; the function checks the user's address.
-                unsafe {
-                    user_read((&raw mut value).cast(), address, size_of::<T>())?;
-                }
-                Ok(value)
-            }
+        let place = self.place(area, offset, size_of::<T>())?;
+        if place.user {
+            let mut value = T::default();
+            // SAFETY: `value` is ours; the function checks the user's address.
+            unsafe { user_read((&raw mut value).cast(), place.address, size_of::<T>()) }?;
+            return Ok(value);
         }
+        let from = place.address as *const T;
+        if !from.is_aligned() {
+            return Err(AccessFault::Unmapped);
+        }
+        // SAFETY: By the invariants of `Area` and `Self` this is mapped memory, which stays
+        // while the lock is held; it is aligned, and any value is valid for an `Element`.
+        // Others may write it meanwhile, hence volatile.
+        Ok(unsafe { ptr::read_volatile(from) })
     }
 
     /// Writes `value` at `offset` of an area that was resolved for writing.
     ///
     /// Fails as [`load`](Self::load) does, and with [`AccessFault::Permission`] if the area
     /// was resolved for reading only.
-    #[inline]
+    #[inline(always)]
     pub fn store<T: Element>(
         &self,
         area: &Area,
@@ -223,20 +233,17 @@ impl Access<'_> {
         if !area.permission.allows(Permission::Write) {
             return Err(AccessFault::Permission);
         }
-        match self.place(area, offset, size_of::<T>())? {
-            Place::Kernel(address) => {
-                let to = address as *mut T;
-                if !to.is_aligned() {
-                    return Err(AccessFault::Unmapped);
-                }
-                // SAFETY: As in `load`; and the mapping permits writing.
-                unsafe { ptr::write_volatile(to, value) };
-                Ok(())
-            }
-            Place::User(address) => {
-                // SAFETY: `value` is ours; the function checks the user's address.
-                unsafe { user_write(address, (&raw const value).cast(), size_of::<T>()) }
-            }
+        let place = self.place(area, offset, size_of::<T>())?;
+        if place.user {
+            // SAFETY: `value` is ours; the function checks the user's address.
+            return unsafe { user_write(place.address, (&raw const value).cast(), size_of::<T>()) };
         }
+        let to = place.address as *mut T;
+        if !to.is_aligned() {
+            return Err(AccessFault::Unmapped);
+        }
+        // SAFETY: As in `load`; and the mapping permits writing.
+        unsafe { ptr::write_volatile(to, value) };
+        Ok(())
     }
 }

@@ -8,7 +8,6 @@ use super::{
         AccessFault,
         Cache, //
     },
-    space::Place,
     Core,
     Permission, //
 };
@@ -89,18 +88,17 @@ impl<S: Send + Unpin> Attachment<S> {
         state: S,
         name: &'static CStr,
         class: LockClass,
-    ) -> impl PinInit<Self> {
-        let cache = Cache::new();
+    ) -> Result<impl PinInit<Self>> {
         let inner = Inner {
             rings: 0,
             buffers: 0,
-            cache,
+            cache: Cache::new()?,
             state,
         };
-        pin_init!(Self {
+        Ok(pin_init!(Self {
             core,
             inner <- SpinLockBh::new(inner, name, class),
-        })
+        }))
     }
 
     /// Attaches a region to address space `asid`, for `set_group_asid`.
@@ -116,7 +114,7 @@ impl<S: Send + Unpin> Attachment<S> {
         if *current != asid {
             *current = asid;
             // What is cached belongs to the old address space.
-            inner.cache = Cache::new();
+            inner.cache.clear();
             self.core.changed();
         }
         Ok(())
@@ -302,9 +300,7 @@ impl<S: Unpin> AttachmentGuard<'_, S> {
                 .and_then(|found| access.place_of(&found, iova, len, permission)),
             Region::Buffers => access.translate(iova, len, permission),
         };
-        match found.ok()? {
-            (Place::User(address), len) => Some((address, len)),
-            (Place::Kernel(_), _) => None,
-        }
+        let (place, len) = found.ok()?;
+        place.user.then_some((place.address, len))
     }
 }

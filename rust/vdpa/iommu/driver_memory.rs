@@ -83,7 +83,7 @@ impl Iommu {
             return Ok(pa);
         }
         // SAFETY: The function only computes.
-        let place = Place::Kernel(unsafe { bindings::rvdpa_virt(pa) } as usize);
+        let place = Place::kernel(unsafe { bindings::rvdpa_virt(pa) } as usize);
         let space = self.core.space(ASID)?;
         // Two tries, in case the numbers have gone round and met a mapping that is left.
         for _ in 0..2 {

@@ -12,6 +12,7 @@ use super::{
 use crate::bindings;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr, //
 };
 use kernel::{
@@ -64,7 +65,7 @@ impl Piece<'_> {
     }
 
     /// The place at `offset`, if `len` bytes from there on lie within the piece.
-    #[inline]
+    #[inline(always)]
     fn at(&self, offset: usize, len: usize) -> Result<Place, AccessFault> {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(AccessFault::Unmapped);
@@ -75,38 +76,37 @@ impl Piece<'_> {
     /// Reads bytes that start `offset` bytes into the piece.
     ///
     /// Fails with [`AccessFault::Unmapped`] if they do not lie within it.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), AccessFault> {
-        match self.at(offset, out.len())? {
-            Place::Kernel(from) => {
-                // SAFETY: The bytes are mapped by the type invariant, and `out` is ours.
-                // The driver may write them meanwhile; nothing depends on what is read.
-                unsafe { ptr::copy(from as *const u8, out.as_mut_ptr(), out.len()) };
-                Ok(())
-            }
+        let from = self.at(offset, out.len())?;
+        if from.user {
             // SAFETY: `out` is ours; the function checks the user's address.
-            Place::User(from) => unsafe { user_read(out.as_mut_ptr().cast(), from, out.len()) },
+            return unsafe { user_read(out.as_mut_ptr().cast(), from.address, out.len()) };
         }
+        // SAFETY: The bytes are mapped by the type invariant, and `out` is ours. The driver
+        // may write them meanwhile; nothing depends on what is read.
+        unsafe { ptr::copy(from.address as *const u8, out.as_mut_ptr(), out.len()) };
+        Ok(())
     }
 
     /// Writes bytes, `offset` bytes into the piece, which was found for writing.
     ///
     /// Fails with [`AccessFault::Unmapped`] if they would not lie within it.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), AccessFault> {
-        match self.at(offset, data.len())? {
-            Place::Kernel(to) => {
-                // SAFETY: The bytes are mapped by the type invariant, and `data` is ours.
-                unsafe { ptr::copy(data.as_ptr(), to as *mut u8, data.len()) };
-                Ok(())
-            }
+        let to = self.at(offset, data.len())?;
+        if to.user {
             // SAFETY: `data` is ours; the function checks the user's address.
-            Place::User(to) => unsafe { user_write(to, data.as_ptr().cast(), data.len()) },
+            return unsafe { user_write(to.address, data.as_ptr().cast(), data.len()) };
         }
+        // SAFETY: The bytes are mapped by the type invariant, and `data` is ours.
+        unsafe { ptr::copy(data.as_ptr(), to.address as *mut u8, data.len()) };
+        Ok(())
     }
 
     /// Copies `len` bytes from `source` to `destination`, each with an offset into the
     /// piece. The two may overlap, and may belong to different devices.
+    #[inline]
     pub fn copy(
         source: (&Piece<'_>, usize),
         destination: (&Piece<'_>, usize),
@@ -117,35 +117,39 @@ impl Piece<'_> {
             .0
             .at(destination.1, len)
             .map_err(CopyFault::Destination)?;
-        match (from, to) {
-            (Place::Kernel(from), Place::Kernel(to)) => {
+        match (from.user, to.user) {
+            (false, false) => {
                 // SAFETY: Both are mapped by the type invariant; `copy` allows overlap.
-                unsafe { ptr::copy(from as *const u8, to as *mut u8, len) };
+                unsafe { ptr::copy(from.address as *const u8, to.address as *mut u8, len) };
                 Ok(())
             }
             // SAFETY: `to` is mapped by the type invariant; the user's address is checked.
-            (Place::User(from), Place::Kernel(to)) => unsafe {
-                user_read(to as *mut c_void, from, len).map_err(CopyFault::Source)
+            (true, false) => unsafe {
+                user_read(to.address as *mut c_void, from.address, len).map_err(CopyFault::Source)
             },
             // SAFETY: `from` is mapped by the type invariant; the user's address is checked.
-            (Place::Kernel(from), Place::User(to)) => unsafe {
-                user_write(to, from as *const c_void, len).map_err(CopyFault::Destination)
+            (false, true) => unsafe {
+                user_write(to.address, from.address as *const c_void, len)
+                    .map_err(CopyFault::Destination)
             },
-            (Place::User(from), Place::User(to)) => copy_user(from, to, len),
+            (true, true) => copy_user(from.address, to.address, len),
         }
     }
 }
 
 /// Copies from user to user, for which the kernel has no direct way.
+#[inline(never)]
 fn copy_user(from: usize, to: usize, len: usize) -> Result<(), CopyFault> {
-    let mut bounce = [0u8; 512];
+    // Not set to zero first, which would cost more than most frames.
+    let mut bounce = MaybeUninit::<[u8; 512]>::uninit();
     let mut done = 0usize;
     while done < len {
-        let step = bounce.len().min(len - done);
+        let step = size_of_val(&bounce).min(len - done);
         // SAFETY: `bounce` has `step` bytes; the function checks the user's address.
         unsafe { user_read(bounce.as_mut_ptr().cast(), from.wrapping_add(done), step) }
             .map_err(CopyFault::Source)?;
-        // SAFETY: `bounce` has `step` bytes; the function checks the user's address.
+        // SAFETY: `bounce` has `step` bytes, which were written; the function checks the
+        // user's address.
         unsafe { user_write(to.wrapping_add(done), bounce.as_ptr().cast(), step) }
             .map_err(CopyFault::Destination)?;
         done += step;

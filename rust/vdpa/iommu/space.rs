@@ -61,20 +61,28 @@ impl Drop for HeldPages {
 
 /// Where the memory of a mapping is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// At this address of the kernel.
-    Kernel(usize),
-    /// At this address of the mm that is bound to the device.
-    User(usize),
+pub(super) struct Place {
+    pub(super) address: usize,
+    /// Whether that is an address of the mm which is bound to the device, not of the kernel.
+    pub(super) user: bool,
 }
 
 impl Place {
+    /// At this address of the kernel.
+    #[inline(always)]
+    pub(super) fn kernel(address: usize) -> Self {
+        Self {
+            address,
+            user: false,
+        }
+    }
+
     /// The place `offset` bytes further on, which must lie in the same mapping.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(self, offset: u64) -> Self {
-        match self {
-            Place::Kernel(base) => Place::Kernel(base.wrapping_add(offset as usize)),
-            Place::User(base) => Place::User(base.wrapping_add(offset as usize)),
+        Self {
+            address: self.address.wrapping_add(offset as usize),
+            ..self
         }
     }
 }

@@ -21,12 +21,6 @@ use std::{
 
 pub const TESTS: &[Test] = &[
     Test::new("mapping.million.dma_map.pa", million).seconds(280),
-    Test::new("mapping.million.dma_map.va", million)
-        .with("use_va=1")
-        .seconds(280),
-    Test::new("mapping.million.set_map.pa", million)
-        .with("batch_mapping=1")
-        .seconds(280),
     Test::new("mapping.million.set_map.va", million)
         .with("batch_mapping=1 use_va=1")
         .seconds(280),

@@ -20,6 +20,7 @@ use rvdpa_virtio::net::{
     control::coalescing::{CLASS, RX_SET},
     NetHeader,
 };
+use std::time::Duration;
 
 pub const TESTS: &[Test] = each_kind! {
     "chains_in_flight", in_flight;
@@ -96,6 +97,8 @@ fn interrupts(context: &mut Context, rings: Rings) -> Outcome {
     let net = &mut scene.mover.net;
     net.do_command(CLASS, RX_SET, &coalescing(1000, 60_000_000))?;
     let (to, from) = (scene.mover.settings.mac, scene.peer.mac);
+    // What a worker has shown it may not have interrupted for yet.
+    std::thread::sleep(Duration::from_millis(200));
     for pair in 0..PAIRS {
         let queue = scene.mover.net.rx_of(pair);
         queue.interrupts()?;
