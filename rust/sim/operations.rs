@@ -156,8 +156,15 @@ impl vdpa::Operations for NetDevice {
 
     fn set_vq_state(dev: &Device<Self>, idx: u16, state: &VqState) -> Result {
         let state = from_bus(state, dev.is_packed());
-        dev.with_vq(idx, |vq| vq.set_state(state))
-            .unwrap_or(Err(EINVAL))
+        let slot = dev.slot(idx).ok_or(EINVAL)?;
+        let elsewhere = slot.with(|vq| {
+            let before = vq.state();
+            vq.set_state(state).map(|()| before != Some(state))
+        })?;
+        if let (true, Slot::Transmit(worker)) = (elsewhere, slot) {
+            worker.attachment().state().go_elsewhere();
+        }
+        Ok(())
     }
 
     fn get_vq_state(dev: &Device<Self>, idx: u16) -> Result<VqState> {

@@ -148,6 +148,11 @@ impl Transmit {
         self.flooded = 0;
     }
 
+    /// Forgets how far the frame has come that was next: another one is now.
+    pub(super) fn go_elsewhere(&mut self) {
+        self.flooded = 0;
+    }
+
     /// Forgets where frames went.
     pub(super) fn forget(&mut self) {
         self.lookups.forget();
