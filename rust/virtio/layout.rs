@@ -151,7 +151,7 @@ impl Descriptor {
 /// and how many bytes the device wrote into it.
 #[inline(always)]
 pub const fn used_element(head: u16, written: u32) -> [u8; USED_ELEMENT_LEN] {
-    (head as u64 | (written as u64) << 32).to_le_bytes()
+    (head as u64 | ((written as u64) << 32)).to_le_bytes()
 }
 
 /// One of the three parts of a virtqueue (2.6).

@@ -45,7 +45,7 @@ pub const fn flags_offset(index: u16) -> usize {
 /// The bytes of a descriptor that tell of a used chain.
 #[inline(always)]
 pub const fn used_result(id: u16, written: u32, flags: u16) -> [u8; USED_ELEMENT_LEN] {
-    (written as u64 | (id as u64) << 32 | (flags as u64) << 48).to_le_bytes()
+    (written as u64 | ((id as u64) << 32) | ((flags as u64) << 48)).to_le_bytes()
 }
 
 /// The event suppression structures: all that lies in the driver area, and in the device

@@ -42,7 +42,7 @@ fn refused(context: &mut Context, format: Format) -> Outcome {
         // used, or more ahead of it than there are descriptors.
         Format::Packed => &[
             0x8000_8000 | size,
-            0x8000_8000 | size << 16,
+            0x8000_8000 | (size << 16),
             0x7fff,
             0x7fff_0000,
             0x8005_8004,

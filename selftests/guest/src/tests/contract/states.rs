@@ -91,7 +91,7 @@ fn early(context: &mut Context, format: Format) -> Outcome {
 }
 
 fn reset(context: &mut Context, format: Format) -> Outcome {
-    let (device, mut net, mut frames) = suspended(context, format)?;
+    let (device, mut net, _) = suspended(context, format)?;
     for _ in 0..3 {
         net.client.reset()?;
         is_still(&net, "after a reset")?;
@@ -105,7 +105,7 @@ fn reset(context: &mut Context, format: Format) -> Outcome {
             check_eq!(base, start, "base of virtqueue {index} after a reset");
         }
         // It runs, with nothing left of the suspension or of the frames before.
-        frames = Numbered::default();
+        let mut frames = Numbered::default();
         net.fill_rx()?;
         frames.add(&mut net, 150);
         net.tx.kick()?;
@@ -114,7 +114,6 @@ fn reset(context: &mut Context, format: Format) -> Outcome {
         net.tx.kick()?;
         net.client.suspend()?;
     }
-    drop(frames);
     done(device, net)
 }
 
