@@ -156,6 +156,11 @@ impl Lookups {
         }
     }
 
+    /// How many ports the last flooded frame goes to.
+    pub(super) fn targets(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Counts a flooded frame for the ports that do not want it.
     pub(super) fn count_strangers(&self) {
         for port in &self.strangers {

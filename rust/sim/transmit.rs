@@ -8,6 +8,7 @@
 
 use super::{
     deliver::Work,
+    fabric::MAX_PORTS,
     lookups::{
         Lookups,
         Route, //
@@ -162,9 +163,16 @@ impl Transmit {
 
 impl Task for Transmit {
     const ROLE: &'static str = "transmit";
-    const RECEIVERS: usize = BATCH as usize;
-
     type Env = Sender;
+
+    fn receivers(env: &Sender) -> usize {
+        if env.port.fabric().is_switch() {
+            // A frame that is flooded is not to be left half-way.
+            MAX_PORTS
+        } else {
+            BATCH as usize
+        }
+    }
 
     fn vq(&mut self) -> &mut Vq {
         &mut self.vq

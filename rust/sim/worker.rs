@@ -57,11 +57,13 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
     /// What the virtqueue is for, for the log.
     const ROLE: &'static str;
 
-    /// How many receivers a batch serves at most.
-    const RECEIVERS: usize = 0;
-
     /// What it works with beside its own state.
     type Env: Send + Sync;
+
+    /// How many receivers a batch serves at most.
+    fn receivers(_env: &Self::Env) -> usize {
+        0
+    }
 
     /// The virtqueue.
     fn vq(&mut self) -> &mut Vq;
@@ -127,14 +129,20 @@ pub(super) enum Action {
     Broken(Arc<Worker<Receive>>, Fault),
 }
 
-/// The actions of a batch, of which there are at most [`Task::RECEIVERS`].
+/// The actions of a batch, of which there are at most [`Task::receivers`].
 pub(super) struct After(KVec<Action>);
 
 impl After {
     /// Whether there is room for another action.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.0.len() < self.0.capacity()
+        self.has_room_for(1)
+    }
+
+    /// Whether there is room for so many actions.
+    #[inline]
+    pub(super) fn has_room_for(&self, actions: usize) -> bool {
+        self.0.capacity() - self.0.len() >= actions
     }
 
     /// Adds an action. Where there is no room it is carried out at once, which is rude but
@@ -197,7 +205,7 @@ impl<T: Task> Worker<T> {
         index: u16,
         notify: Notify,
     ) -> Result<Arc<Self>> {
-        let room = KVec::with_capacity(T::RECEIVERS, GFP_KERNEL)?;
+        let room = KVec::with_capacity(T::receivers(&env), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("rvdpa_sim::Worker::work"),

@@ -90,6 +90,11 @@ impl Batch<'_, '_> {
         if let Some(headers) = &self.scratch.found.headers {
             self.lookups.find_targets(&self.env.port, headers);
         }
+        if *self.flooded == 0 && !self.after.has_room_for(self.lookups.targets()) {
+            // A device that is suspended half-way would deliver it twice to some: the one
+            // where the driver goes on does not know how far it came.
+            return Err(Stop::Again);
+        }
         while let (Some(port), Some(frame)) =
             (self.lookups.target(*self.flooded).cloned(), frame.as_mut())
         {
