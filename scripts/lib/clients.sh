@@ -5,10 +5,14 @@
 # clients/NAME/               in the cache: what it made, and a stamp that is
 #                             written last: what it was made from
 
+# client_stamp NAME [ARGUMENT...]: of the build script, what it is given, and what else the
+# client depends on; a kernel that boots is as good as another, and takes long.
 client_stamp() {
 	{
-		root_key
-		cat "$SCRIPTS/clients/$1"/* "$REPO/selftests/Cargo.lock"
+		cat "$SCRIPTS/clients/$1"/*
+		echo "$@"
+		[ "$1" = nested ] || root_key
+		[ "$1" != rust-vmm-vhost ] || cat "$REPO/selftests/Cargo.lock"
 	} | sha256sum | cut -c1-16
 }
 
@@ -17,7 +21,7 @@ client_stamp() {
 client_ensure() {
 	local name=$1 text=$2 stamp dir=$CACHE/clients/$1
 	shift 2
-	stamp=$(client_stamp "$name")
+	stamp=$(client_stamp "$name" "$@")
 	[ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ] || return 0
 	with_lock "client-$name"
 	if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ]; then
