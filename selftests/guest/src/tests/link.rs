@@ -7,6 +7,7 @@ use crate::{
     device::{Device, Driver},
     frame,
     harness::{Context, Test},
+    netlink::Bus,
     outcome::{Outcome, While},
     pcap::Capture,
     stream::exchange,
@@ -209,10 +210,17 @@ fn survive(context: &mut Context) -> Outcome {
     let wire = Wire::new(Spec::default())?;
     wire.number()?;
     let path = file(&wire.b.device, "link");
+    let device = wire.b.device.name().to_owned();
     let (toggles, sum) = thread::scope(|scope| {
         let toggler = scope.spawn(move || -> Outcome<u32> {
+            let mut bus = Bus::new()?;
             for _ in 0..3 {
-                sleep(Duration::from_millis(50));
+                // Not before the streams run, or run again.
+                let before = bus.statistics(&device, 0)?.get("rx packets")?;
+                wait_for("the streams", Duration::from_secs(20), || {
+                    let now = bus.statistics(&device, 0)?.get("rx packets")?;
+                    Ok((now > before + 100).then_some(()))
+                })?;
                 sys::write(&path, "down")?;
                 sleep(Duration::from_millis(150));
                 sys::write(&path, "up")?;
