@@ -247,6 +247,12 @@ impl Moment {
         }
     }
 
+    /// Whether there is to be another round: until there were `least`, and then until it was
+    /// found, if that comes in time.
+    fn goes_on(&self, least: u32) -> bool {
+        self.rounds < least || (self.early == 0 && self.rounds < 20 * least)
+    }
+
     /// Waits for it.
     fn wait(&self) {
         if !self.delay.is_zero() {

@@ -29,12 +29,13 @@ pub const TESTS: &[Test] = each_format! {
 
 /// From the moment that the new event is set, no interrupt comes by the old one.
 fn swapped(context: &mut Context, format: Format) -> Outcome {
-    const ROUNDS: u64 = 40;
+    const ROUNDS: u32 = 40;
     let (device, mut net) = eager(context, format)?;
     let mut frames = Numbered::default();
     let mut moment = Moment::new();
     let mut by_old = 0;
-    for round in 0..ROUNDS {
+    while moment.goes_on(ROUNDS) {
+        let round = moment.rounds;
         net.fill_rx()?;
         frames.add(&mut net, 200);
         net.tx.kick()?;
@@ -100,7 +101,7 @@ fn none(context: &mut Context, format: Format) -> Outcome {
 fn reset(context: &mut Context, format: Format) -> Outcome {
     let (device, mut net) = eager(context, format)?;
     let mut moment = Moment::new();
-    for _ in 0..20 {
+    while moment.goes_on(20) {
         net.fill_rx()?;
         Numbered::default().add(&mut net, 200);
         net.tx.kick()?;

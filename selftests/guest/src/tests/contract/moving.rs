@@ -32,7 +32,8 @@ fn moved(context: &mut Context, format: Format) -> Outcome {
     let mut frames = Numbered::default();
     let mut moment = Moment::new();
     let mut old = Vec::new();
-    for round in 0..16_u64 {
+    while moment.goes_on(16) {
+        let round = u64::from(moment.rounds);
         net.fill_rx()?;
         let added = frames.add(&mut net, 200);
         let target = net.tx.used() + added as usize;
@@ -126,7 +127,8 @@ fn again(context: &mut Context, format: Format) -> Outcome {
     let (device, mut net) = running(context, format)?;
     let mut frames = Numbered::default();
     let mut moment = Moment::new();
-    for round in 0..16 {
+    while moment.goes_on(16) {
+        let round = moment.rounds;
         net.fill_rx()?;
         let added = frames.add(&mut net, 200);
         let target = net.tx.used() + added as usize;

@@ -35,7 +35,8 @@ fn middle(context: &mut Context, format: Format) -> Outcome {
     let (device, mut net) = eager(context, format)?;
     let mut frames = Numbered::default();
     let mut moment = Moment::new();
-    for round in 0..ROUNDS {
+    while moment.goes_on(ROUNDS) {
+        let round = moment.rounds;
         net.fill_rx()?;
         let first = frames.add(&mut net, 200);
         let target = net.tx.used() + first as usize;
