@@ -268,13 +268,15 @@ impl Vq {
         Ok(true)
     }
 
-    /// Stops the queue, which can be started again where it was.
-    pub(super) fn stop(&mut self) {
-        if self.started {
+    /// Stops the queue, which can be started again where it was. Returns whether it ran.
+    pub(super) fn stop(&mut self) -> bool {
+        let ran = self.started;
+        if ran {
             self.state = Some(self.ring.state());
             self.ring.clear();
             self.started = false;
         }
+        ran
     }
 
     /// Stops the queue for good, because the driver broke a rule.

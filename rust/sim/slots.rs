@@ -125,11 +125,7 @@ impl Slot<'_> {
     /// Stops the virtqueue. When it returns, neither its memory is accessed nor its driver
     /// called.
     pub(super) fn stop(&self) {
-        let ran = self.with(|vq| {
-            let ran = vq.is_running();
-            vq.stop();
-            ran
-        });
+        let ran = self.with(Vq::stop);
         self.notify().mask();
         if ran {
             self.notify().note_stopped();
@@ -139,11 +135,7 @@ impl Slot<'_> {
     /// The same for a queue that may go on at another device: that does not know of what the
     /// driver has not been told of yet, so it is told now.
     pub(super) fn suspend(&self) {
-        let ran = self.with(|vq| {
-            let ran = vq.is_running();
-            vq.stop();
-            ran
-        });
+        let ran = self.with(Vq::stop);
         if ran {
             self.notify().raise_now();
         }
