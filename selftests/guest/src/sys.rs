@@ -12,6 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long to wait for what has to come. A machine may be slow, and stand still for seconds:
+/// only what never comes takes as long.
+pub const SOON: Duration = Duration::from_secs(20);
+
 /// Waits until `ready` gives something. Fails after `limit`, with `what` was waited for.
 pub fn wait_for<T>(
     what: &str,

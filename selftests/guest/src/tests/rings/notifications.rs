@@ -8,10 +8,13 @@ use crate::{
     check, check_eq, frame,
     harness::{Context, Test},
     outcome::Outcome,
-    sys::wait_for,
-    vhost::{Format, Net, Plan},
+    sys::{wait_for, SOON},
+    vhost::{Format, Net, Plan, Ring},
 };
-use rvdpa_virtio::features::Features;
+use rvdpa_virtio::{
+    features::Features,
+    layout::{packed::event, USED_NO_NOTIFY},
+};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = each_ring! {
@@ -66,7 +69,26 @@ fn interrupts(context: &mut Context, format: Format) -> Outcome {
     Ok(())
 }
 
+/// Whether the device has said that it wants a kick for the next frame, the `count`th.
+fn is_idle(net: &Net, count: u16) -> bool {
+    let queue = &net.tx;
+    let indexed = net.has(Features::EVENT_IDX);
+    match &queue.driver {
+        Ring::Split(driver) if indexed => driver.read_avail_event() == count,
+        Ring::Split(driver) => driver.read_used_flags() & USED_NO_NOTIFY == 0,
+        Ring::Packed(driver) => match driver.read_device_event() {
+            (_, event::DISABLE) => false,
+            (slot, event::ONE) => {
+                let format = net.format();
+                slot == format.advance(format.start(), count, queue.layout.size)
+            }
+            _ => true,
+        },
+    }
+}
+
 fn kicks(context: &mut Context, format: Format) -> Outcome {
+    const FRAMES: u16 = 20;
     for features in choices() {
         let (device, path) = ring_device("ring", format)?;
         let plan = Plan {
@@ -76,23 +98,34 @@ fn kicks(context: &mut Context, format: Format) -> Outcome {
         let mut net = Net::new(&path, plan)?;
         net.fill_rx()?;
         let mac = net.mac;
-        for number in 0..20 {
-            // An idle device has to be told, or the frame would never come.
-            std::thread::sleep(Duration::from_millis(5));
-            let bytes = frame::make(80, mac, mac, number);
+        let mut given = 0;
+        for number in 0..FRAMES {
+            wait_for("a device that wants kicks", SOON, || {
+                Ok(is_idle(&net, number).then_some(()))
+            })?;
+            let bytes = frame::make(80, mac, mac, number.into());
             check!(net.add_frame(&bytes), "no room in the transmit queue");
             net.tx.driver.publish();
-            check!(
-                net.tx.driver.needs_kick(),
-                "the idle device wants no kick for frame {number}"
-            );
-            net.tx.kick()?;
+            // It may look once more before it sleeps, and begin with the frame. What wants no
+            // kick has to find the frame by itself.
+            if net.tx.driver.needs_kick() {
+                net.tx.kick()?;
+                given += 1;
+            }
             check_eq!(net.wait_receive()?, bytes, "frame {number}");
+            // An event that comes again before it was looked at is one kick.
+            wait_for("the kick", SOON, || {
+                let kicks = device.statistics(1)?.get("kicks")?;
+                check!(kicks <= given, "{kicks} kicks counted of {given}");
+                Ok((kicks == given).then_some(()))
+            })?;
             net.fill_rx()?;
             net.reap()?;
         }
-        let kicks = device.statistics(1)?.get("kicks")?;
-        check_eq!(kicks, 20, "kicks counted");
+        check!(
+            given >= u64::from(FRAMES / 2),
+            "an idle device wanted {given} kicks for {FRAMES} frames"
+        );
         drop(net);
         device.delete()?;
     }
