@@ -6,19 +6,15 @@ use crate::{
     netdev,
     netlink::{attribute, Attributes, Bus, Statistics},
     outcome::{Outcome, While},
-    sys::{names, read_line, wait_for, write},
+    sys::{names, read_line, wait_for, write, SOON},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// Where the bus is in sysfs.
 pub const BUS: &str = "/sys/bus/vdpa";
-
-/// How long udev, or devtmpfs, and drivers may take.
-const SOON: Duration = Duration::from_secs(5);
 
 /// The address of devices that need a certain one.
 pub const MAC: [u8; 6] = [0x02, 0x5e, 0x11, 0x22, 0x33, 0x44];

@@ -18,6 +18,13 @@ pub use runner::{run_all, run_one, say, Totals, Verdict};
 use crate::{kmsg::Log, outcome::Outcome, parent::Parent};
 use std::time::Duration;
 
+/// How much longer than on a machine that does nothing else a test may take.
+const PATIENCE: u64 = 6;
+
+const fn limit(seconds: u64) -> Duration {
+    Duration::from_secs(seconds * PATIENCE)
+}
+
 /// One test.
 #[derive(Clone, Copy)]
 pub struct Test {
@@ -39,7 +46,7 @@ impl Test {
             name,
             run,
             parameters: Some(""),
-            limit: Duration::from_secs(20),
+            limit: limit(20),
             parent: Parent::Rvdpa,
         }
     }
@@ -60,10 +67,10 @@ impl Test {
         }
     }
 
-    /// The same test with another limit, in seconds.
-    pub const fn seconds(self, limit: u64) -> Self {
+    /// The same test with another limit, in seconds on a machine that does nothing else.
+    pub const fn seconds(self, seconds: u64) -> Self {
         Self {
-            limit: Duration::from_secs(limit),
+            limit: limit(seconds),
             ..self
         }
     }

@@ -4,13 +4,12 @@
 
 use crate::{
     outcome::{Outcome, Stop, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
 };
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
-    time::Duration,
 };
 
 /// What no line may have, whoever wrote it.
@@ -130,7 +129,7 @@ impl Log {
     /// Waits for a line with all of `parts`, behind the one that was waited for last.
     pub fn expect(&mut self, parts: &[&str]) -> Outcome<String> {
         let mut seen = self.taken;
-        let found = wait_for("the line", Duration::from_secs(2), || {
+        let found = wait_for("the line", SOON, || {
             self.read()?;
             while let Some(line) = self.lines.get(seen) {
                 seen += 1;

@@ -4,13 +4,13 @@
 
 use crate::{
     outcome::{Outcome, Stop, While},
-    sys::{read_line, wait_for},
+    sys::{read_line, wait_for, SOON},
 };
 use nix::{
     errno::Errno,
     kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags},
 };
-use std::{env, ffi::CString, fs::File, path::Path, time::Duration};
+use std::{env, ffi::CString, fs::File, path::Path};
 
 /// Its name.
 pub const NAME: &str = "rvdpa_sim";
@@ -51,7 +51,7 @@ pub fn users() -> Outcome<i32> {
 
 /// Unloads the module, when the last device is really gone, which must be soon.
 pub fn unload() -> Outcome {
-    wait_for("nobody uses the module", Duration::from_secs(3), || {
+    wait_for("nobody uses the module", SOON, || {
         Ok((users()? == 0).then_some(()))
     })?;
     try_unload().when("rmmod")

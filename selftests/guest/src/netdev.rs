@@ -5,9 +5,9 @@
 use crate::{
     frame,
     outcome::{Outcome, Stop, While},
-    sys,
+    sys::{self, SOON},
 };
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 /// A file of an interface in sysfs.
 fn file(name: &str, what: &str) -> std::path::PathBuf {
@@ -32,7 +32,7 @@ pub fn up(name: &str) -> Outcome {
 
 /// Waits until an interface that is up sends.
 pub fn wait_up(name: &str) -> Outcome {
-    let ready = sys::wait_for("the link", Duration::from_secs(5), || {
+    let ready = sys::wait_for("the link", SOON, || {
         let state = sys::read_line(file(name, "operstate"))?;
         // Some never know.
         Ok(["up", "unknown"].contains(&state.as_str()).then_some(()))

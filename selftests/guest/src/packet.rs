@@ -5,6 +5,7 @@
 use crate::{
     frame,
     outcome::{Outcome, Stop, While},
+    sys::SOON,
 };
 use nix::{
     errno::Errno,
@@ -77,7 +78,7 @@ impl Socket {
             buffers: vec![0; room * BATCH],
             room,
         };
-        socket.set_timeout(Duration::from_secs(2))?;
+        socket.set_timeout(SOON)?;
         Ok(socket)
     }
 
@@ -179,7 +180,7 @@ impl Socket {
     pub fn is_silent(&mut self) -> Outcome<bool> {
         self.set_timeout(Duration::from_millis(100))?;
         let silent = self.receive()?.is_empty();
-        self.set_timeout(Duration::from_secs(2))?;
+        self.set_timeout(SOON)?;
         Ok(silent)
     }
 }

@@ -62,7 +62,7 @@ impl Parent {
 pub mod peer {
     use crate::{
         outcome::{Outcome, Stop, While},
-        sys::{modprobe, read_line, wait_for},
+        sys::{modprobe, read_line, wait_for, SOON},
     };
     use nix::{
         errno::Errno,
@@ -73,7 +73,6 @@ pub mod peer {
         ffi::CString,
         fs::File,
         path::{Path, PathBuf},
-        time::Duration,
     };
 
     /// Its modules, in the order in which they are loaded.
@@ -118,11 +117,9 @@ pub mod peer {
     pub fn unload() -> Outcome {
         for name in MODULES.into_iter().rev().filter(|name| is_loaded(name)) {
             let refcnt = Path::new("/sys/module").join(name).join("refcnt");
-            wait_for(
-                &format!("nobody uses {name}"),
-                Duration::from_secs(5),
-                || Ok((read_line(&refcnt)? == "0").then_some(())),
-            )?;
+            wait_for(&format!("nobody uses {name}"), SOON, || {
+                Ok((read_line(&refcnt)? == "0").then_some(()))
+            })?;
             let name = CString::new(name).expect("no NUL");
             match delete_module(&name, DeleteModuleFlags::O_NONBLOCK) {
                 Ok(()) | Err(Errno::ENOENT) => {}

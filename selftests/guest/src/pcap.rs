@@ -5,7 +5,7 @@
 use crate::{
     check, check_eq,
     outcome::{Outcome, Stop, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
     wire::Port,
 };
 use nix::{
@@ -20,9 +20,6 @@ use std::{
     thread::sleep,
     time::Duration,
 };
-
-/// How long `tcpdump` may take to write what has come.
-const SOON: Duration = Duration::from_secs(5);
 
 /// A running `tcpdump`; it ends, and its file goes, with the value.
 pub struct Capture {

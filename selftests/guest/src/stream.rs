@@ -5,6 +5,7 @@
 use crate::{
     check, check_eq, fail,
     outcome::{Outcome, Stop, While},
+    sys::SOON,
     wire::{Wire, V4, V6},
 };
 use nix::errno::Errno;
@@ -13,11 +14,10 @@ use std::{
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// How long one side may have nothing to do before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much is written or read at once.
 const CHUNK: usize = 64 << 10;
@@ -76,13 +76,12 @@ pub fn exchange(wire: &Wire, connections: u16, bytes: u64) -> Outcome<Sum> {
             .namespace
             .inside(|| TcpListener::bind(address).when(format_args!("listening at {address}")))?;
         let client = wire.a.namespace.inside(|| {
-            TcpStream::connect_timeout(&address, PATIENCE)
-                .when(format_args!("connecting to {address}"))
+            TcpStream::connect_timeout(&address, SOON).when(format_args!("connecting to {address}"))
         })?;
         let (server, _) = listener.accept().when("accept")?;
         for (end, stream) in [client, server].into_iter().enumerate() {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(SOON))?;
+            stream.set_write_timeout(Some(SOON))?;
             let seed = 2 * u64::from(number) + end as u64;
             let (sender, receiver) = (stream.try_clone()?, stream.try_clone()?);
             let who = format!("connection {number} to {address}, end {end}");
@@ -197,7 +196,7 @@ pub fn segmented_datagrams(
     };
     let sender = wire.a.namespace.inside(|| bind(from, 7100))?;
     let receiver = wire.b.namespace.inside(|| bind(to, 7101))?;
-    receiver.set_read_timeout(Some(Duration::from_secs(2)))?;
+    receiver.set_read_timeout(Some(SOON))?;
     let size = segment as libc::c_int;
     // SAFETY: The option's value is an int, which is valid for the call.
     let result = unsafe {

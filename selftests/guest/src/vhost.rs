@@ -32,7 +32,7 @@ use crate::{
     arena::View,
     ioctl::{self, backend, Permission},
     outcome::{Outcome, Stop, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
 };
 use nix::errno::Errno;
 use rvdpa_virtio::{
@@ -292,7 +292,7 @@ impl Client {
 
     /// Waits until the device says that it needs a reset.
     pub fn wait_for_needs_reset(&self) -> Outcome {
-        wait_for("NEEDS_RESET", Duration::from_secs(3), || {
+        wait_for("NEEDS_RESET", SOON, || {
             let status = self.status()?;
             Ok(status.contains(Status::NEEDS_RESET).then_some(()))
         })

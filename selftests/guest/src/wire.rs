@@ -10,7 +10,7 @@ use crate::{
     netns::Namespace,
     outcome::{Outcome, Stop, While},
     packet::Socket,
-    sys::{self, wait_for},
+    sys::{self, wait_for, SOON},
     tool,
 };
 use rvdpa_virtio::features::Features;
@@ -21,14 +21,10 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
     rc::Rc,
-    time::Duration,
 };
 
 /// The switch that tests use.
 pub const SWITCH: &str = "rvdpasim_switch0";
-
-/// How long a driver may take for what it does a moment later.
-const SOON: Duration = Duration::from_secs(3);
 
 /// How a device is made.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 
 use crate::{
     outcome::{Outcome, Stop, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
 };
 use nix::{
     errno::Errno,
@@ -17,7 +17,6 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
 /// Entries of each ring, and chunks for each direction.
@@ -123,7 +122,7 @@ impl Xsk {
     /// Waits for the next frame.
     pub fn receive(&self) -> Outcome<Vec<u8>> {
         let at = self.receive.consumed();
-        wait_for("a frame at the socket", Duration::from_secs(2), || {
+        wait_for("a frame at the socket", SOON, || {
             Ok((self.receive.produced() != at).then_some(()))
         })?;
         // SAFETY: A receive ring has entries of this type, and the kernel has filled it.
@@ -158,7 +157,7 @@ impl Xsk {
         }
         self.transmit.produce(at.wrapping_add(1));
         let done = self.completion.consumed();
-        wait_for("a frame is sent", Duration::from_secs(2), || {
+        wait_for("a frame is sent", SOON, || {
             // SAFETY: There is no message.
             unsafe {
                 let fd = self.fd.as_raw_fd();

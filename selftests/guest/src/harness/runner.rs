@@ -12,6 +12,7 @@ use crate::{
     module,
     outcome::{Outcome, Stop, While},
     parent::{peer, Parent},
+    sys::SOON,
 };
 use nix::{
     errno::Errno,
@@ -31,9 +32,6 @@ use std::{
     process,
     time::{Duration, Instant},
 };
-
-/// How long a process may take to die.
-const DEATH: Duration = Duration::from_secs(5);
 
 /// How many lines of the kernel log are shown with a failure.
 const SHOWN: usize = 60;
@@ -165,7 +163,7 @@ fn run(test: &Test) -> Outcome<Verdict> {
             ));
             verdict.failures.extend(where_is(child));
             let _ = kill(child, Signal::SIGKILL);
-            verdict.stuck = supervise(child, DEATH, || Ok(()))?.is_none();
+            verdict.stuck = supervise(child, SOON, || Ok(()))?.is_none();
             collect(&mut from, test.name, &mut step, &mut verdict)?;
             if verdict.stuck {
                 verdict
@@ -209,7 +207,7 @@ fn clean_up(verdict: &mut Verdict) -> Outcome {
         }
     };
     drop((from, to));
-    if supervise(child, DEATH, || Ok(()))?.is_none() {
+    if supervise(child, SOON, || Ok(()))?.is_none() {
         verdict.failures.extend(where_is(child));
         verdict.stuck = true;
     }

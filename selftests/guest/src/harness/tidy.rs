@@ -8,9 +8,9 @@ use crate::{
     netlink::Bus,
     outcome::Outcome,
     parent::peer,
-    sys::{names, wait_for},
+    sys::{names, wait_for, SOON},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 const INTERFACES: &str = "/sys/class/net";
 
@@ -44,13 +44,9 @@ impl Before {
 
     /// Interfaces go a moment after their device.
     fn no_interface_left(&self) -> Outcome {
-        wait_for(
-            "no network interface is left",
-            Duration::from_secs(2),
-            || {
-                let gone = names(INTERFACES).is_subset(&self.interfaces);
-                Ok(gone.then_some(()))
-            },
-        )
+        wait_for("no network interface is left", SOON, || {
+            let gone = names(INTERFACES).is_subset(&self.interfaces);
+            Ok(gone.then_some(()))
+        })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     netlink::attribute,
     outcome::{Outcome, While},
     packet::Socket,
-    sys,
+    sys::{self, SOON},
     trace::Trace,
 };
 use rvdpa_virtio::features::Features;
@@ -34,8 +34,11 @@ pub const TESTS: &[Test] = &[
     Test::new("coalescing.device_goes_while_a_frame_waits", delete).without_module(),
 ];
 
-/// Longer than a frame takes when nothing makes it wait, on a slow machine.
-const SOON: Duration = Duration::from_millis(150);
+/// Longer than a frame takes when nothing makes it wait, most often, on a slow machine.
+const SHORT: Duration = Duration::from_millis(150);
+
+/// Longer than anybody waits for a frame.
+const NEVER: u32 = 60_000_000;
 
 /// As with no coalescing at all. Without a tx-frame, the driver would do without polls.
 const OFF: &str = "rx-usecs 0 rx-frames 0 tx-usecs 0 tx-frames 1";
@@ -85,15 +88,13 @@ impl Setup {
         Ok(())
     }
 
-    /// Takes the next `count` frames, the last that were sent. Returns how long it waited.
-    fn take(&mut self, count: u64) -> Outcome<Duration> {
-        let start = Instant::now();
+    /// Takes the next `count` frames, the last that were sent.
+    fn take(&mut self, count: u64) -> Outcome {
         let frames = self.socket.receive_count(count as usize)?;
-        let took = start.elapsed();
         let numbers: Vec<_> = frames.iter().map(|got| frame::number(got)).collect();
         let wanted: Vec<_> = (self.sent - count..self.sent).map(Some).collect();
         check_eq!(numbers, wanted, "frames that came");
-        Ok(took)
+        Ok(())
     }
 
     /// Sends a frame and waits for it. Returns how long that took.
@@ -108,7 +109,7 @@ impl Setup {
     fn is_fast(&mut self) -> Outcome {
         let mut times = (0..11).map(|_| self.ping()).collect::<Outcome<Vec<_>>>()?;
         times.sort_unstable();
-        check!(times[5] < SOON, "frames took {times:?}");
+        check!(times[5] < SHORT, "frames took {times:?}");
         Ok(())
     }
 }
@@ -120,12 +121,18 @@ fn time(context: &mut Context) -> Outcome {
     for millis in [50, 250] {
         setup.set(&format!("rx-usecs {} rx-frames 1000", millis * 1000))?;
         let wait = Duration::from_millis(millis);
-        let mut times = (0..3).map(|_| setup.ping()).collect::<Outcome<Vec<_>>>()?;
-        times.sort_unstable();
+        let mut times = Vec::new();
+        // A busy machine may make some late, not all.
+        while times.len() < 10 && times.iter().all(|&took| took > wait + SHORT) {
+            let took = setup.ping()?;
+            check!(took >= wait, "{took:?}, with {wait:?} to wait");
+            times.push(took);
+        }
         context.note(format_args!("{times:?} with {wait:?} to wait"));
-        check!(times[0] >= wait, "{times:?}, with {wait:?} to wait");
-        // A busy machine may make one late.
-        check!(times[1] < wait + SOON, "{times:?}, with {wait:?} to wait");
+        check!(
+            times.iter().any(|&took| took < wait + SHORT),
+            "{times:?}, with {wait:?} to wait"
+        );
     }
     setup.set(OFF)?;
     setup.is_fast().when("switched off again")?;
@@ -135,9 +142,8 @@ fn time(context: &mut Context) -> Outcome {
 /// So many frames do not wait until the time is over.
 fn frames_with(mut setup: Setup) -> Outcome {
     const FRAMES: u64 = 4;
-    setup.set(&format!("rx-usecs 1500000 rx-frames {FRAMES}"))?;
+    setup.set(&format!("rx-usecs {NEVER} rx-frames {FRAMES}"))?;
     for round in 0..5 {
-        let start = Instant::now();
         for number in 0..FRAMES {
             if number > 0 {
                 // Each by itself, and none comes early.
@@ -145,12 +151,9 @@ fn frames_with(mut setup: Setup) -> Outcome {
             }
             setup.send()?;
         }
-        setup.take(FRAMES)?;
-        let took = start.elapsed();
-        check!(
-            took < Duration::from_millis(500),
-            "{FRAMES} frames took {took:?} with rx-frames {FRAMES}, round {round}"
-        );
+        setup
+            .take(FRAMES)
+            .when(format_args!("rx-frames {FRAMES}, round {round}"))?;
     }
     setup.device.delete()
 }
@@ -200,7 +203,7 @@ fn interrupts(setup: &mut Setup, trace: &Trace, to: [u8; 6]) -> Outcome<usize> {
 /// Waits until the driver knows that all frames were sent.
 fn wait_sent(interface: &str) -> Outcome {
     let path = format!("/sys/class/net/{interface}/queues/tx-0/byte_queue_limits/inflight");
-    sys::wait_for("all frames are sent", Duration::from_secs(2), || {
+    sys::wait_for("all frames are sent", SOON, || {
         Ok((sys::read_line(&path)? == "0").then_some(()))
     })
 }
@@ -230,30 +233,24 @@ fn compare(context: &mut Context, to: Option<[u8; 6]>, words: &str) -> Outcome {
 }
 
 fn fewer(context: &mut Context) -> Outcome {
-    compare(context, None, "rx-usecs 20000 rx-frames 1000")
+    compare(context, None, "rx-usecs 200000 rx-frames 1000")
 }
 
 /// Sent frames come back to nobody, so that only sending is seen.
 fn fewer_sent(context: &mut Context) -> Outcome {
     let stranger = [2, 9, 9, 9, 9, 9];
-    compare(context, Some(stranger), "tx-usecs 20000 tx-frames 1000")
+    compare(context, Some(stranger), "tx-usecs 200000 tx-frames 1000")
 }
 
 /// A frame that waits comes at once when there is nothing to wait for any more.
 fn off(_: &mut Context) -> Outcome {
     let mut setup = Setup::new()?;
     for words in [OFF, "rx-usecs 1000 rx-frames 1000"] {
-        setup.set("rx-usecs 1900000 rx-frames 1000")?;
+        setup.set(&format!("rx-usecs {NEVER} rx-frames 1000"))?;
         setup.send()?;
-        let start = Instant::now();
         check!(setup.socket.is_silent()?, "the frame did not wait");
         setup.set(words)?;
         setup.take(1).when(words)?;
-        let took = start.elapsed();
-        check!(
-            took < Duration::from_millis(1500),
-            "the frame came after {took:?}, with {words}"
-        );
     }
     setup.device.delete()
 }
@@ -275,19 +272,24 @@ fn unbind(_: &mut Context) -> Outcome {
 /// Nothing is left of a frame that waits: neither the device waits for it, nor does its
 /// time end when the module is gone.
 fn delete(_: &mut Context) -> Outcome {
-    for round in 0..2 {
+    const SHORT: u32 = 1_500_000;
+    for usecs in [NEVER, SHORT] {
         module::load("")?;
         let mut setup = Setup::new()?;
-        setup.set("rx-usecs 1500000 rx-frames 1000 tx-usecs 1500000 tx-frames 1000")?;
+        setup.set(&format!(
+            "rx-usecs {usecs} rx-frames 1000 tx-usecs {usecs} tx-frames 1000"
+        ))?;
         setup.send()?;
-        check!(setup.socket.is_silent()?, "the frame did not wait");
+        let silent = setup.socket.is_silent()?;
+        check!(silent || usecs == SHORT, "the frame did not wait");
         let start = Instant::now();
         drop(setup.socket);
         setup.device.delete()?;
-        module::unload().when(format_args!("round {round}"))?;
+        module::unload().when(format_args!("{usecs} us"))?;
         let took = start.elapsed();
-        check!(took < Duration::from_millis(1200), "dev del took {took:?}");
+        check!(took < SOON, "dev del took {took:?}");
     }
-    sleep(Duration::from_millis(1600));
+    // Until the shorter time would end.
+    sleep(Duration::from_micros((SHORT + 100_000).into()));
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
     fail, frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    sys::{self, wait_for},
+    sys::{self, wait_for, SOON},
     tests::rings::{plan, ring_device},
     vhost::{wait_event, Format, LoopPlan, Net, Plan, RX, TX},
 };
@@ -96,9 +96,6 @@ pub fn tests() -> Vec<Test> {
 
 /// How long to look at what must not change. A device that goes on needs a millisecond.
 const QUIET: Duration = Duration::from_millis(15);
-
-/// How long something may take that must happen.
-const SOON: Duration = Duration::from_secs(10);
 
 /// Bytes of a frame.
 const SIZE: usize = 1000;

@@ -15,7 +15,7 @@ use crate::{
     netdev,
     netlink::{attribute, command, Attributes, Bus},
     outcome::{Outcome, While},
-    sys::{self, names, read_line, wait_for},
+    sys::{self, names, read_line, wait_for, SOON},
     vhost::{wait_event, Client},
 };
 use nix::errno::Errno;
@@ -41,8 +41,6 @@ pub const TESTS: &[Test] = &[
 
 /// Where everything is.
 const ROOT: &str = "/sys/kernel/debug/rvdpa_sim";
-
-const SOON: Duration = Duration::from_secs(3);
 
 /// A file of a device.
 fn of_device(device: &str, file: &str) -> PathBuf {

@@ -7,11 +7,10 @@ use crate::{
     check_eq,
     device::Device,
     outcome::Outcome,
-    sys::wait_for,
+    sys::{wait_for, SOON},
     vhost::{Net, Received},
 };
 use rvdpa_virtio::net::NetHeader;
-use std::time::Duration;
 
 /// How many frames the data queues of a device have dropped, for any reason.
 pub fn drops(device: &Device, pairs: usize) -> Outcome<u64> {
@@ -41,7 +40,7 @@ pub fn looped(
     let before = drops(device, pairs)?;
     net.send_frame(pair, header, frame)?;
     let mut counted = false;
-    let come = wait_for("the frame, or its drop", Duration::from_secs(3), || {
+    let come = wait_for("the frame, or its drop", SOON, || {
         for pair in 0..pairs {
             if let Some(got) = net.receive_from(pair)? {
                 return Ok(Some(Some((pair, got))));

@@ -7,7 +7,7 @@ use crate::{
     harness::{Context, Test},
     outcome::{Outcome, While},
     stream::exchange,
-    sys::wait_for,
+    sys::{wait_for, SOON},
     wire::{self, Port, Spec, Wire},
 };
 use rvdpa_virtio::features::Features;
@@ -119,7 +119,7 @@ fn statistics_of_pairs(_: &mut Context) -> Outcome {
         for (direction, name) in [(0, "rx"), (1, "tx")] {
             let counter = format!("{name} packets");
             // A last acknowledgment may still be on its way.
-            let (ours, all) = wait_for("quiet", Duration::from_secs(3), || {
+            let (ours, all) = wait_for("quiet", SOON, || {
                 let before = port.by_pair(direction, &counter)?;
                 let all = port.ethtool_statistics()?;
                 let after = port.by_pair(direction, &counter)?;
@@ -240,14 +240,13 @@ fn receive_offload(context: &mut Context) -> Outcome {
 }
 
 /// Sends frames with pauses between them, to an address. Returns how many interrupts each
-/// pair of port b raised, and how long it took the last frame to be seen.
+/// pair of port b raised, and how long it all took.
 fn interrupts(wire: &Wire, count: u64) -> Outcome<(Vec<u64>, Duration)> {
     let (a, mut b) = (wire.a.socket(2048)?, wire.b.socket(2048)?);
     let before = wire.b.by_pair(0, "interrupts raised")?;
-    let mut last = Instant::now();
+    let start = Instant::now();
     for number in 0..count {
         sleep(Duration::from_millis(2));
-        last = Instant::now();
         a.send(&frame::make(60, wire.b.mac, wire.a.mac, number))?;
     }
     check_eq!(
@@ -255,13 +254,12 @@ fn interrupts(wire: &Wire, count: u64) -> Outcome<(Vec<u64>, Duration)> {
         count as usize,
         "frames"
     );
-    let late = last.elapsed();
     let after = wire.b.by_pair(0, "interrupts raised")?;
     let raised = after
         .iter()
         .zip(before)
         .map(|(after, before)| after - before);
-    Ok((raised.collect(), late))
+    Ok((raised.collect(), start.elapsed()))
 }
 
 /// How many frames are sent to see coalescing.
@@ -277,8 +275,8 @@ fn coalescing(context: &mut Context) -> Outcome {
         plain[0]
     );
 
-    ethtool(&wire.b, "-C", "rx-usecs 200000 rx-frames 15")?;
-    check_eq!(show("rx-usecs")?, "200000", "rx-usecs");
+    ethtool(&wire.b, "-C", "rx-usecs 2000000 rx-frames 15")?;
+    check_eq!(show("rx-usecs")?, "2000000", "rx-usecs");
     check_eq!(show("rx-frames")?, "15", "rx-frames");
     let (by_frames, _) = interrupts(&wire, SINGLE)?;
     check!(
@@ -289,15 +287,13 @@ fn coalescing(context: &mut Context) -> Outcome {
 
     // A last frame does not wait for others for ever.
     ethtool(&wire.b, "-C", "rx-usecs 50000 rx-frames 1000")?;
-    let (by_time, late) = interrupts(&wire, SINGLE)?;
+    let (by_time, took) = interrupts(&wire, SINGLE)?;
+    // One may have been due before, and one may be on its way.
+    let most = took.as_millis() as u64 / 50 + 2;
     check!(
-        by_time[0] > 0 && by_time[0] < SINGLE / 5,
-        "{} interrupts for {SINGLE} frames, one in 50 ms",
+        (1..=most).contains(&by_time[0]),
+        "{} interrupts for {SINGLE} frames, one in 50 ms, within {took:?}",
         by_time[0]
-    );
-    check!(
-        late < Duration::from_millis(500),
-        "the last frame came after {late:?}"
     );
 
     ethtool(&wire.b, "-C", "rx-usecs 0 rx-frames 0")?;
@@ -308,8 +304,8 @@ fn coalescing(context: &mut Context) -> Outcome {
         again[0]
     );
     context.note(format_args!(
-        "interrupts for {SINGLE} frames: {plain:?}, by frames {by_frames:?}, by time {by_time:?}, \
-         again {again:?}; the last frame after {late:?}"
+        "interrupts for {SINGLE} frames: {plain:?}, by frames {by_frames:?}, by time {by_time:?} \
+         within {took:?}, again {again:?}"
     ));
 
     ethtool(&wire.b, "-C", "tx-usecs 100 tx-frames 8")?;
@@ -334,13 +330,13 @@ fn coalescing_of_one(context: &mut Context) -> Outcome {
         all.extend(words.split_whitespace());
         wire.b.run(&all)
     };
-    queue("0x2", "--coalesce rx-usecs 100000 rx-frames 10")?;
+    queue("0x2", "--coalesce rx-usecs 2000000 rx-frames 10")?;
     let text = queue("0x3", "--show-coalesce")?;
     let (first, second) = text
         .split_once("Queue: 1")
         .when(format_args!("queue 1 in {text}"))?;
     check_eq!(shown(first, "rx-usecs")?, "0", "rx-usecs of queue 0");
-    check_eq!(shown(second, "rx-usecs")?, "100000", "rx-usecs of queue 1");
+    check_eq!(shown(second, "rx-usecs")?, "2000000", "rx-usecs of queue 1");
     check_eq!(shown(second, "rx-frames")?, "10", "rx-frames of queue 1");
 
     // Frames that have no flow come to one pair.
@@ -380,7 +376,7 @@ fn flow_interrupts(wire: &Wire, pair: usize) -> Outcome<(u64, u64)> {
         })
     };
     let (a, b) = (open(&wire.a, from)?, open(&wire.b, to)?);
-    b.set_read_timeout(Some(Duration::from_secs(2)))?;
+    b.set_read_timeout(Some(SOON))?;
     let read = |name| Ok::<_, crate::outcome::Stop>(wire.b.by_pair(0, name)?[pair]);
     let before = [read("interrupts raised")?, read("rx packets")?];
     for _ in 0..SINGLE {
@@ -394,7 +390,7 @@ fn flow_interrupts(wire: &Wire, pair: usize) -> Outcome<(u64, u64)> {
     let packets = read("rx packets")? - before[1];
     check_eq!(packets, SINGLE, "frames of pair {pair}");
     // The last interrupt may be on its way.
-    wait_for("interrupts", Duration::from_secs(1), || {
+    wait_for("interrupts", SOON, || {
         Ok((read("interrupts raised")? > before[0]).then_some(()))
     })?;
     Ok((read("interrupts raised")? - before[0], packets))

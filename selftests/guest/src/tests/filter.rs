@@ -11,10 +11,9 @@ use crate::{
     netlink::attribute,
     outcome::{Outcome, While},
     packet::Socket,
-    sys,
+    sys::{self, SOON},
 };
 use rvdpa_virtio::features::Features;
-use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     Test::new("filter.own_broadcast_multicast", groups),
@@ -68,7 +67,7 @@ const GROUPS: [[u8; 6]; 5] = [
 /// do not must be counted.
 fn settle(device: &Device, interface: &str, own: [u8; 6], wanted: &[[u8; 6]]) -> Outcome {
     let mut last = Vec::new();
-    let settled = sys::wait_for("the groups", Duration::from_secs(3), || {
+    let settled = sys::wait_for("the groups", SOON, || {
         last = passes(interface, &GROUPS, own)?;
         Ok((last == wanted).then_some(()))
     });

@@ -28,7 +28,7 @@ use crate::{
     check,
     harness::Context,
     outcome::{Outcome, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
     vhost::{wait_event, Net},
 };
 use rvdpa_virtio::mock::DriverMemory;
@@ -59,7 +59,7 @@ impl<'a> Faulty<'a> {
 /// Waits for a fault and looks at all that it has to bring.
 pub fn expect_fault(context: &mut Context, net: &Net, device: &str, fault: &Faulty<'_>) -> Outcome {
     net.client.wait_for_needs_reset()?;
-    let come = wait_event(&net.config_call, Duration::from_secs(2))?;
+    let come = wait_event(&net.config_call, SOON)?;
     check!(come, "no config interrupt");
     let control = net.control.as_ref().map(|queue| queue.index);
     let role = match fault.queue {
@@ -101,7 +101,7 @@ fn is_stopped(net: &Net, index: usize) -> Outcome {
 
 /// Waits until the transmit queue has used so many chains.
 fn wait_used(net: &mut Net, count: usize) -> Outcome {
-    wait_for("chains are used", Duration::from_secs(2), || {
+    wait_for("chains are used", SOON, || {
         Ok((net.tx.used() == count).then_some(()))
     })
     .when(format_args!("{count} chains"))

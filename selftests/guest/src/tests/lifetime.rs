@@ -12,7 +12,7 @@ use crate::{
     netlink::Bus,
     outcome::{Outcome, Stop, While},
     packet,
-    sys::wait_for,
+    sys::{wait_for, SOON},
     tests::rings::kind,
     vhost::{refused, Client, LoopPlan, Net, Plan},
 };
@@ -57,7 +57,7 @@ impl Exerciser {
 
     /// Waits until the device has had some frames.
     fn wait_for_traffic(&mut self, device: &Device) -> Outcome {
-        wait_for("traffic", Duration::from_secs(5), || {
+        wait_for("traffic", SOON, || {
             if let Some(status) = self.0.try_wait()? {
                 fail!("the exerciser ended: {status}");
             }
@@ -77,7 +77,7 @@ impl Exerciser {
 
     /// Waits until it ends of its own accord.
     fn wait_end(mut self) -> Outcome {
-        let ended = wait_for("the end of the exerciser", Duration::from_secs(10), || {
+        let ended = wait_for("the end of the exerciser", SOON, || {
             Ok(self.0.try_wait()?)
         });
         if ended.is_err() {
@@ -101,7 +101,7 @@ fn del_virtio(_: &mut Context) -> Outcome {
         let start = Instant::now();
         device.delete()?;
         let took = start.elapsed();
-        check!(took < Duration::from_secs(5), "dev del took {took:?}");
+        check!(took < SOON, "dev del took {took:?}");
         exerciser.wait_end()?;
     }
     Ok(())
@@ -150,7 +150,7 @@ fn del_open(context: &mut Context) -> Outcome {
 
     context.step("closing");
     drop(net);
-    wait_for("dev del returns", Duration::from_secs(3), || {
+    wait_for("dev del returns", SOON, || {
         Ok(deletion.is_finished().then_some(()))
     })?;
     deletion
@@ -159,17 +159,28 @@ fn del_open(context: &mut Context) -> Outcome {
     other.delete()
 }
 
+/// Has something done that does not wait: of three times, once it takes no second.
+fn at_once(what: &str, mut act: impl FnMut() -> Outcome) -> Outcome {
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        act()?;
+        times.push(start.elapsed());
+        if times.iter().any(|took| took.as_secs() < 1) {
+            return Ok(());
+        }
+    }
+    fail!("{what} took {times:?}")
+}
+
 /// Tries to unload the module, which must be refused at once.
 fn refuses_to_go(what: &str) -> Outcome {
-    let start = Instant::now();
-    let result = module::try_unload();
-    let took = start.elapsed();
-    // A module that is in use says EWOULDBLOCK if it was asked not to wait.
-    check_eq!(result, Err(Errno::EWOULDBLOCK), "rmmod with {what}");
-    check!(
-        took < Duration::from_secs(1),
-        "rmmod with {what} took {took:?}"
-    );
+    at_once(&format!("rmmod with {what}"), || {
+        let result = module::try_unload();
+        // A module that is in use says EWOULDBLOCK if it was asked not to wait.
+        check_eq!(result, Err(Errno::EWOULDBLOCK), "rmmod with {what}");
+        Ok(())
+    })?;
     check!(module::users()? > 0, "nobody uses the module with {what}");
     Ok(())
 }
@@ -185,14 +196,11 @@ fn rmmod(_: &mut Context) -> Outcome {
     vhost.delete()?;
     refuses_to_go("a device of virtio_vdpa")?;
     // The tool says so too.
-    let start = Instant::now();
-    let output = crate::sys::output(&["rmmod", module::NAME])?;
-    check!(!output.status.success(), "rmmod worked");
-    let took = start.elapsed();
-    check!(
-        took < Duration::from_secs(1),
-        "the rmmod tool took {took:?}"
-    );
+    at_once("the rmmod tool", || {
+        let output = crate::sys::output(&["rmmod", module::NAME])?;
+        check!(!output.status.success(), "rmmod worked");
+        Ok(())
+    })?;
     // And nothing is the worse for it.
     let mac = netdev::mac(&interface)?;
     let flood = packet::flood(&interface, mac, 100, 100, 32)?;
@@ -255,7 +263,7 @@ fn sigkill(context: &mut Context) -> Outcome {
             .statistics(0)
             .and_then(|stats| stats.get("rx packets"))
             .unwrap_or_default();
-        wait_for("traffic", Duration::from_secs(5), || {
+        wait_for("traffic", SOON, || {
             if let Some(status) = exerciser.0.try_wait()? {
                 fail!("the exerciser ended: {status}");
             }

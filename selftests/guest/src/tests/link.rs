@@ -11,7 +11,7 @@ use crate::{
     outcome::{Outcome, While},
     pcap::Capture,
     stream::exchange,
-    sys::{self, wait_for},
+    sys::{self, wait_for, SOON},
     tool,
     wire::{self, flags, Port, Spec, Wire, V4},
 };
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
     Test::new("link.announcement_reaches_the_peer", announce).seconds(40),
 ];
 
-/// How soon a change must be seen.
+/// How soon a change is seen.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// A file of a device in debugfs.
@@ -59,9 +59,9 @@ fn set_link(device: &Device, up: bool) -> Outcome {
     Ok(())
 }
 
-/// Sees that what `ip -j link` says becomes as wanted at once: the first of its runs that
-/// starts later than that must not show anything else. Returns when it was seen.
-fn seen_at_once(
+/// Waits until what `ip -j link` says is as wanted. Returns when the first of its runs began
+/// that showed it.
+fn seen(
     port: &Port,
     since: Instant,
     what: &str,
@@ -73,17 +73,14 @@ fn seen_at_once(
         if wanted(&link) {
             return Ok(start);
         }
-        check!(
-            start < AT_ONCE,
-            "{what} is not seen after {} ms: {link}",
-            start.as_millis()
-        );
+        check!(start < SOON, "{what} is not seen after {start:?}: {link}");
     }
 }
 
 fn carrier(context: &mut Context) -> Outcome {
     let wire = Wire::new(Spec::default())?;
     let port = &wire.a;
+    let mut times = [Vec::new(), Vec::new()];
     for round in 0..4 {
         // The kernel puts off the state, not the carrier, if it changed a second ago.
         sleep(Duration::from_millis(1100));
@@ -91,12 +88,12 @@ fn carrier(context: &mut Context) -> Outcome {
             context.step(format_args!("round {round}, carrier {up}"));
             let since = Instant::now();
             set_link(&port.device, up)?;
-            let after = seen_at_once(port, since, "the carrier", |link| {
+            let after = seen(port, since, "the carrier", |link| {
                 flags(link).contains(&"LOWER_UP") == up
                     && flags(link).contains(&"NO-CARRIER") != up
                     && link["operstate"] == if up { "UP" } else { "DOWN" }
             })?;
-            context.note(format_args!("carrier {up} seen after {after:?}"));
+            times[usize::from(up)].push(after);
             let config = &tool::json("dev config show wire_a")?["config"]["wire_a"];
             check_eq!(
                 config["link "],
@@ -110,6 +107,17 @@ fn carrier(context: &mut Context) -> Outcome {
                 "the other end: {other}"
             );
         }
+    }
+    let [down, up] = &times;
+    context.note(format_args!(
+        "seen after {down:?} that it is gone, after {up:?} that it is back"
+    ));
+    for times in [down, up] {
+        // A busy machine may be late, not each time.
+        check!(
+            times.iter().any(|after| *after < AT_ONCE),
+            "the carrier is not seen at once: {times:?}"
+        );
     }
     wire.delete()
 }
@@ -143,9 +151,11 @@ fn carrier_early(_: &mut Context) -> Outcome {
     sleep(AT_ONCE);
     check_eq!(carrier()?, "0", "carrier that was taken away before");
     set_link(&device, true)?;
-    wait_for("the carrier", AT_ONCE, || {
-        Ok((carrier()? == "1").then_some(()))
-    })?;
+    wait_for(
+        "the carrier",
+        SOON,
+        || Ok((carrier()? == "1").then_some(())),
+    )?;
 
     // It belongs to the device, not to the driver.
     set_link(&device, false)?;
@@ -162,11 +172,13 @@ fn carrier_early(_: &mut Context) -> Outcome {
 }
 
 /// Numbered frames that arrive, of three: to a port, from it, to it again.
-fn frames_pass(wire: &Wire) -> Outcome<[bool; 2]> {
+fn frames_pass(wire: &Wire, expected: bool) -> Outcome<[bool; 2]> {
     let (mut a, mut b) = (wire.a.socket(2048)?, wire.b.socket(2048)?);
-    let short = Duration::from_millis(300);
-    a.set_timeout(short)?;
-    b.set_timeout(short)?;
+    if !expected {
+        let short = Duration::from_millis(300);
+        a.set_timeout(short)?;
+        b.set_timeout(short)?;
+    }
     let there = frame::make(60, wire.b.mac, wire.a.mac, 1);
     let back = frame::make(60, wire.a.mac, wire.b.mac, 2);
     // Without carrier, the kernel refuses or drops.
@@ -180,14 +192,18 @@ fn frames_pass(wire: &Wire) -> Outcome<[bool; 2]> {
 
 fn no_frames(context: &mut Context) -> Outcome {
     let wire = Wire::new(Spec::default())?;
-    check_eq!(frames_pass(&wire)?, [true; 2], "frames there and back");
+    check_eq!(
+        frames_pass(&wire, true)?,
+        [true; 2],
+        "frames there and back"
+    );
     for (port, name) in [(&wire.a, "a"), (&wire.b, "b")] {
         context.step(format_args!("port {name}"));
         let before = port.total(0, "rx packets")?;
         set_link(&port.device, false)?;
         port.wait_running(false)?;
         check_eq!(
-            frames_pass(&wire)?,
+            frames_pass(&wire, false)?,
             [false; 2],
             "frames past a port that is down"
         );
@@ -198,7 +214,7 @@ fn no_frames(context: &mut Context) -> Outcome {
         // The queue is opened a moment later, under a lock that this takes.
         port.ip("link set DEV txqueuelen 1000")?;
         check_eq!(
-            frames_pass(&wire)?,
+            frames_pass(&wire, true)?,
             [true; 2],
             "frames after port {name} came back"
         );
@@ -217,7 +233,7 @@ fn survive(context: &mut Context) -> Outcome {
             for _ in 0..3 {
                 // Not before the streams run, or run again.
                 let before = bus.statistics(&device, 0)?.get("rx packets")?;
-                wait_for("the streams", Duration::from_secs(20), || {
+                wait_for("the streams", SOON, || {
                     let now = bus.statistics(&device, 0)?.get("rx packets")?;
                     Ok((now > before + 100).then_some(()))
                 })?;
@@ -274,7 +290,7 @@ fn host_address(_: &mut Context) -> Outcome {
     let since = Instant::now();
     wire.b
         .ip(&format!("link set DEV address {}", frame::display(new)))?;
-    seen_at_once(&wire.b, since, "the address", |link| {
+    seen(&wire.b, since, "the address", |link| {
         link["address"] == frame::display(new)
     })?;
     let config = &tool::json("dev config show wire_b")?["config"]["wire_b"];
@@ -298,18 +314,12 @@ fn host_address(_: &mut Context) -> Outcome {
 fn user_address(_: &mut Context) -> Outcome {
     let mut wire = Wire::new(Spec::default())?;
     let new = [2, 0x5e, 8, 8, 8, 8];
-    let since = Instant::now();
     tool::vdpa(&format!("dev set name wire_b mac {}", frame::display(new)))?;
     let config = &tool::json("dev config show wire_b")?["config"]["wire_b"];
     check_eq!(
         config["mac"],
         json!(frame::display(new)),
         "MAC of the device"
-    );
-    check!(
-        since.elapsed() < AT_ONCE * 5,
-        "it took {:?}",
-        since.elapsed()
     );
     // Linux takes a network device's address when it finds the device, never later.
     sleep(AT_ONCE);
@@ -343,7 +353,7 @@ fn mtu(_: &mut Context) -> Outcome {
         check_eq!(link["mtu"], json!(most), "MTU at first");
         let since = Instant::now();
         wire.a.ip("link set DEV mtu 1000")?;
-        seen_at_once(&wire.a, since, "the MTU", |link| link["mtu"] == 1000)?;
+        seen(&wire.a, since, "the MTU", |link| link["mtu"] == 1000)?;
         let more = wire.a.ip(&format!("link set DEV mtu {}", most + 1));
         check!(more.is_err(), "an MTU of one more than {most} was accepted");
         // Lower ends are no concern of the device.
@@ -408,7 +418,7 @@ fn announce(context: &mut Context) -> Outcome {
         };
         capture.until_any(gratuitous).when("an announcement")?;
         // The driver has told that it did so, and the device asks no more.
-        wait_for("the driver's answer", Duration::from_secs(1), || {
+        wait_for("the driver's answer", SOON, || {
             Ok((wire.a.commands()? == commands + 1).then_some(()))
         })?;
         let name = wire.a.device.name();

@@ -7,11 +7,10 @@ use crate::{
     harness::{Context, Test},
     outcome::{Outcome, While},
     pcap::Capture,
-    sys::{modprobe, wait_for},
+    sys::{modprobe, wait_for, SOON},
     wire::{self, Spec, Wire},
 };
 use rvdpa_virtio::features::Features;
-use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     Test::new("link_filter.vlans", vlans).seconds(60),
@@ -298,7 +297,7 @@ fn many_groups(context: &mut Context) -> Outcome {
             .changes_filter(|| wire.b.batch("bridge", &lines.join("\n")))?;
         // The driver tells several changes at once, or one after the other.
         let mut missing = 0;
-        wait_for("all groups pass", Duration::from_secs(3), || {
+        wait_for("all groups pass", SOON, || {
             missing = to.len() - passes(&wire, &to)?.len();
             Ok((missing == 0).then_some(()))
         })

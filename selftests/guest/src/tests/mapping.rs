@@ -35,6 +35,7 @@ use crate::{
     harness::Context,
     ioctl,
     outcome::{Outcome, While},
+    sys::SOON,
     vhost::{Client, LoopPlan, Net},
 };
 use rvdpa_virtio::{
@@ -119,7 +120,7 @@ fn send_from(net: &mut Net, view: &View, iova: u64, number: u64) -> Outcome {
     // The transmit queue knows it not by a slot.
     while net.tx.take_used().is_none() {
         crate::check!(
-            net.tx.interrupted(std::time::Duration::from_secs(3))? || net.tx.used() > 0,
+            net.tx.interrupted(SOON)? || net.tx.used() > 0,
             "frame {number} was not given back"
         );
     }

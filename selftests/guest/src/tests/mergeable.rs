@@ -8,7 +8,7 @@ use crate::{
     frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
     tests::{
         delivery::drops,
         rings::{each_ring, kind},
@@ -16,7 +16,6 @@ use crate::{
     vhost::{Format, LoopPlan, Net, NewDevice, Plan},
 };
 use rvdpa_virtio::{features::Features, net::NetHeader};
-use std::time::Duration;
 
 pub const TESTS: &[Test] = each_ring! {
     "frames_in_several_buffers", several;
@@ -120,7 +119,7 @@ fn too_few(context: &mut Context, format: Format) -> Outcome {
             let bytes = frame::make(count * LEN - NetHeader::LEN, mac, mac, 1);
             let before = drops(&device, 1)?;
             net.send_frame(0, NetHeader::default(), &bytes)?;
-            wait_for("the drop", Duration::from_secs(2), || {
+            wait_for("the drop", SOON, || {
                 Ok((drops(&device, 1)? > before).then_some(()))
             })?;
             check_eq!(
@@ -181,7 +180,7 @@ fn one(context: &mut Context, format: Format) -> Outcome {
     for size in [489, 1000] {
         net.send_frame(0, NetHeader::default(), &frame::make(size, mac, mac, 1))?;
     }
-    wait_for("the drops", Duration::from_secs(2), || {
+    wait_for("the drops", SOON, || {
         Ok((drops(&device, 1)? == before + 2).then_some(()))
     })?;
     check_eq!(net.rx.used(), 0, "buffers used");

@@ -75,7 +75,7 @@ struct Rings {
 const SIZE: u16 = 64;
 
 /// How long to wait for what comes at once where nothing else is done.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// How many queue pairs there are.
 const PAIRS: usize = 4;

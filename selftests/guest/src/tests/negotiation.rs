@@ -7,6 +7,7 @@ use crate::{
     device::Device,
     harness::{Context, Test},
     outcome::{Outcome, While},
+    sys::SOON,
     tests::rings::ring_device,
     vhost::{refused, wait_event, Client, Format, LoopPlan, Net, Plan, BASIC},
 };
@@ -195,7 +196,7 @@ fn config_interrupt(_: &mut Context) -> Outcome {
         crate::netlink::Bus::new()?
             .set_mac("neg", mac)
             .when("dev set")?;
-        let come = wait_event(&net.config_call, Duration::from_secs(2))?;
+        let come = wait_event(&net.config_call, SOON)?;
         check!(come, "no config interrupt for the new MAC address");
         check_eq!(net.client.config()?.mac().0, mac, "MAC address");
     }

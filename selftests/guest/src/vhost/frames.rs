@@ -7,12 +7,13 @@ use crate::{
     fail, frame,
     meter::Meter,
     outcome::{Outcome, Stop},
+    sys::SOON,
 };
 use rvdpa_virtio::{features::Features, mock::DriverMemory, net::NetHeader};
 use std::time::{Duration, Instant};
 
 /// How long to wait for the device.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = SOON;
 
 /// Frames that are to loop.
 #[derive(Clone, Copy)]

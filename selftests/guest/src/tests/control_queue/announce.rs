@@ -7,7 +7,7 @@ use crate::{
     check, check_eq,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    sys,
+    sys::{self, SOON},
     tests::rings::both,
     vhost::{wait_event, Net},
 };
@@ -18,7 +18,7 @@ use rvdpa_virtio::{
         NetConfig,
     },
 };
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 pub const TESTS: &[Test] = both! {
     "announcements", announce;
@@ -45,7 +45,7 @@ fn announce(context: &mut Context) -> Outcome {
     check!(!wanted(&net)?, "an announcement is wanted for no reason");
     for round in 0..3 {
         sys::write(&file, "1")?;
-        let come = wait_event(&net.config_call, Duration::from_secs(2))?;
+        let come = wait_event(&net.config_call, SOON)?;
         check!(come, "no config interrupt in round {round}");
         check!(wanted(&net)?, "no announcement is wanted in round {round}");
         // Until it is acknowledged.

@@ -10,7 +10,7 @@ use crate::{
     check, check_eq, frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    sys::wait_for,
+    sys::{wait_for, SOON},
     tests::rings::both,
     vhost::Net,
 };
@@ -37,9 +37,25 @@ fn plain() -> Features {
     Features(u64::MAX).without(Features::EVENT_IDX)
 }
 
+/// Has `count` frames looped one after the other, with all interrupts wanted. Asserts how many
+/// come of the receive and of the transmit queue.
+fn interrupts(net: &mut Net, count: u64, wanted: (u64, u64), what: &str) -> Outcome {
+    let mut come = loop_by_hand(net, count)?;
+    // The last one may be on its way.
+    let _ = wait_for("the interrupts", SOON, || {
+        come = (come.0 + net.rx.interrupts()?, come.1 + net.tx.interrupts()?);
+        Ok((come.0 >= wanted.0 && come.1 >= wanted.1).then_some(()))
+    });
+    // And one too many, too.
+    std::thread::sleep(Duration::from_millis(5));
+    let come = (come.0 + net.rx.interrupts()?, come.1 + net.tx.interrupts()?);
+    check_eq!(come, wanted, "interrupts for {count} frames, {what}");
+    Ok(())
+}
+
 /// Has `count` frames looped one after the other, with all interrupts wanted. Returns how
-/// many came of the receive and of the transmit queue.
-fn interrupts(net: &mut Net, count: u64) -> Outcome<(u64, u64)> {
+/// many have come so far of the receive and of the transmit queue.
+fn loop_by_hand(net: &mut Net, count: u64) -> Outcome<(u64, u64)> {
     net.rx.interrupts()?;
     net.tx.interrupts()?;
     net.rx.driver.enable_interrupts();
@@ -52,14 +68,12 @@ fn interrupts(net: &mut Net, count: u64) -> Outcome<(u64, u64)> {
             "no room in the transmit queue"
         );
         net.send()?;
-        let got = wait_for("the frame", Duration::from_secs(2), || net.receive())?;
+        let got = wait_for("the frame", SOON, || net.receive())?;
         check_eq!(got, sent, "frame {number}");
-        wait_for("the frame sent", Duration::from_secs(2), || {
+        wait_for("the frame sent", SOON, || {
             Ok((net.reap()? > 0).then_some(()))
         })?;
     }
-    // The last one may be on its way.
-    std::thread::sleep(Duration::from_millis(10));
     Ok((net.rx.interrupts()?, net.tx.interrupts()?))
 }
 
@@ -68,44 +82,42 @@ const LONG: u32 = 60_000_000;
 
 fn fewer(context: &mut Context) -> Outcome {
     let (device, mut net) = ready(context, 1, plain())?;
-    let all = interrupts(&mut net, 40)?;
-    check_eq!(all, (40, 40), "interrupts for 40 frames");
+    interrupts(&mut net, 40, (40, 40), "one by one")?;
     net.do_command(CLASS, RX_SET, &coalescing(8, LONG))?;
-    let (rx, tx) = interrupts(&mut net, 40)?;
-    check_eq!(
-        (rx, tx),
-        (5, 40),
-        "interrupts for 40 frames, 8 received each"
-    );
+    interrupts(&mut net, 40, (5, 40), "8 received each")?;
     net.do_command(CLASS, TX_SET, &coalescing(20, LONG))?;
-    let (rx, tx) = interrupts(&mut net, 40)?;
-    check_eq!((rx, tx), (5, 2), "interrupts for 40 frames, 20 sent each");
+    interrupts(&mut net, 40, (5, 2), "20 sent each")?;
 
     // Too few frames for the number: the time brings the interrupt.
-    let wait = Duration::from_millis(100);
+    let wait = Duration::from_millis(300);
     let usecs = wait.as_micros() as u32;
     net.do_command(CLASS, RX_SET, &coalescing(1000, usecs))?;
     while net.rx.interrupted(Duration::ZERO)? {}
     let start = Instant::now();
-    check_eq!(interrupts(&mut net, 3)?.0, 0, "interrupts for 3 frames");
+    let early = loop_by_hand(&mut net, 3)?.0;
+    // On a machine that stands still, the time may be over before the last frame.
+    let within = start.elapsed() < wait;
+    check!(early == 0 || !within, "{early} interrupts within {wait:?}");
     check!(
-        net.rx.interrupted(Duration::from_secs(3))?,
+        early > 0 || net.rx.interrupted(SOON)?,
         "no interrupt after {usecs} us"
     );
     let took = start.elapsed();
     check!(took >= wait, "an interrupt after {took:?}, before {wait:?}");
     check!(
-        !net.rx.interrupted(2 * wait)?,
+        !within || !net.rx.interrupted(2 * wait)?,
         "an interrupt without a new frame"
     );
 
     // And all of them again.
     net.do_command(CLASS, RX_SET, &coalescing(0, 0))?;
     net.do_command(CLASS, TX_SET, &coalescing(0, 0))?;
-    // Those that were held back have come by now.
-    std::thread::sleep(Duration::from_millis(20));
-    let all = interrupts(&mut net, 10)?;
-    check_eq!(all, (10, 10), "interrupts for 10 frames at once");
+    // What was held back comes now.
+    check!(
+        net.tx.interrupted(SOON)?,
+        "no interrupt for frames that waited"
+    );
+    interrupts(&mut net, 10, (10, 10), "at once")?;
     drop(net);
     device.delete()
 }
@@ -113,15 +125,12 @@ fn fewer(context: &mut Context) -> Outcome {
 fn per_queue(context: &mut Context) -> Outcome {
     let (device, mut net) = ready(context, 1, plain())?;
     net.do_command(CLASS, VQ_SET, &queue_coalescing(1, 10, LONG))?;
-    let counts = interrupts(&mut net, 40)?;
-    check_eq!(counts, (40, 4), "interrupts for 40 frames, 10 sent each");
+    interrupts(&mut net, 40, (40, 4), "10 sent each")?;
     net.do_command(CLASS, VQ_SET, &queue_coalescing(0, 20, LONG))?;
-    let counts = interrupts(&mut net, 40)?;
-    check_eq!(counts, (2, 4), "interrupts for 40 frames, 20 received each");
+    interrupts(&mut net, 40, (2, 4), "20 received each")?;
     // A reset forgets it.
     let mut net = net.restart()?;
-    let counts = interrupts(&mut net, 10)?;
-    check_eq!(counts, (10, 10), "interrupts for 10 frames after a reset");
+    interrupts(&mut net, 10, (10, 10), "after a reset")?;
     drop(net);
     device.delete()
 }

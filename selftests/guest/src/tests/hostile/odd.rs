@@ -10,6 +10,7 @@ use crate::{
     frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
+    sys::SOON,
     tests::rings::{both, kind},
     vhost::{Net, Plan, TX},
 };
@@ -48,7 +49,7 @@ fn twice(context: &mut Context) -> Outcome {
     net.tx.driver.publish();
     net.tx.kick()?;
     // Not by `used`: it does not know the chain that it did not add.
-    crate::sys::wait_for("two chains", Duration::from_secs(2), || {
+    crate::sys::wait_for("two chains", SOON, || {
         Ok((net.tx.driver.split().read_used_index() == 2).then_some(()))
     })?;
     let first = net.wait_receive()?;

@@ -8,6 +8,7 @@ use crate::{
     check, check_eq, frame,
     harness::{Context, Test},
     outcome::Outcome,
+    sys::SOON,
     tests::rings::{both, running},
     vhost::{Format, Net, RX, TX},
 };
@@ -341,7 +342,7 @@ fn suppression(context: &mut Context) -> Outcome {
         check!(net.add_frame(&sent), "no room in the transmit queue");
         net.send()?;
         let what = format!("event {descriptor:#x}, {bits:#x}");
-        let got = crate::sys::wait_for(&what, Duration::from_secs(2), || net.receive())?;
+        let got = crate::sys::wait_for(&what, SOON, || net.receive())?;
         check_eq!(got, sent, "frame with {what}");
         net.fill_rx()?;
         net.reap()?;

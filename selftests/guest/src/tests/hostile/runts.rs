@@ -7,6 +7,7 @@ use crate::{
     check, check_eq, frame,
     harness::{Context, Test},
     outcome::{Outcome, While},
+    sys::SOON,
     tests::rings::{each_ring, kind},
     vhost::{Format, Net, NewDevice, Plan},
 };
@@ -14,7 +15,6 @@ use rvdpa_virtio::{
     features::Features,
     mock::{Buffer, Form},
 };
-use std::time::Duration;
 
 pub const TESTS: &[Test] = each_ring! {
     "lengths_of_zero_and_runts", runts;
@@ -69,9 +69,7 @@ fn runts(context: &mut Context, format: Format) -> Outcome {
             .expect("there is room");
         net.send()?;
         check_eq!(net.wait_receive()?, wanted, "frame in pieces of {lens:?}");
-        crate::sys::wait_for("the chain", Duration::from_secs(2), || {
-            Ok(net.tx.take_used())
-        })?;
+        crate::sys::wait_for("the chain", SOON, || Ok(net.tx.take_used()))?;
         net.fill_rx()?;
     }
     // A receive buffer that is too small stays for the next frame.

@@ -9,6 +9,7 @@ use crate::{
     harness::{Context, Test},
     ioctl::{self, Permission},
     outcome::{Outcome, Stop, While},
+    sys::SOON,
     tests::{
         hostile::{expect_fault, Faulty},
         rings::{kind, plan, ring_device, FEW},
@@ -18,7 +19,7 @@ use crate::{
 use rvdpa_virtio::mock::{Buffer, DriverMemory, Form};
 use std::{
     os::fd::AsRawFd,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -180,7 +181,7 @@ fn replaced_for_receiving(context: &mut Context) -> Outcome {
         let sent = frame::make(300, net.mac, net.mac, round as u64);
         net.add_frame(&sent);
         net.send()?;
-        crate::sys::wait_for("a frame comes", Duration::from_secs(3), || {
+        crate::sys::wait_for("a frame comes", SOON, || {
             Ok((net.rx.used() == round + 1).then_some(()))
         })?;
         while net.rx.take_used().is_some() {}
@@ -196,7 +197,7 @@ fn replaced_for_receiving(context: &mut Context) -> Outcome {
             rest.iter().all(|byte| *byte == 0x5a),
             "round {round}: memory that was taken away was written"
         );
-        crate::sys::wait_for("it is given back", Duration::from_secs(3), || {
+        crate::sys::wait_for("it is given back", SOON, || {
             Ok((net.reap()? > 0).then_some(()))
         })?;
     }
@@ -206,8 +207,13 @@ fn replaced_for_receiving(context: &mut Context) -> Outcome {
 
 /// Maps, replaces and takes away memory beside that of a driver until it is told to stop.
 /// Returns how many changes that were.
-fn change_beside(fd: i32, views: &[View], batched: bool, stop: &AtomicBool) -> Outcome<u64> {
-    let mut changes = 0;
+fn change_beside(
+    fd: i32,
+    views: &[View],
+    batched: bool,
+    stop: &AtomicBool,
+    changes: &AtomicU64,
+) -> Outcome {
     let map = |view: &View| {
         let start = view.pointer(view.iova(), view.len());
         ioctl::map(
@@ -246,9 +252,9 @@ fn change_beside(fd: i32, views: &[View], batched: bool, stop: &AtomicBool) -> O
             unmap(view)?;
         }
         end()?;
-        changes += 4 * views.len() as u64;
+        changes.fetch_add(4 * views.len() as u64, Ordering::Relaxed);
     }
-    Ok(changes)
+    Ok(())
 }
 
 /// Others come, change and go, side by side with the memory of a driver; it sees nothing.
@@ -268,19 +274,21 @@ fn undisturbed(context: &mut Context) -> Outcome {
             let fd = net.client.as_raw_fd();
             let end = Instant::now() + Duration::from_millis(800);
             let mut frames = 0;
-            let changes = thread::scope(|scope| -> Outcome<u64> {
-                let other = scope.spawn(|| change_beside(fd, &views, batched, &stop));
+            let changes = AtomicU64::new(0);
+            thread::scope(|scope| -> Outcome {
+                let other = scope.spawn(|| change_beside(fd, &views, batched, &stop, &changes));
                 let mut looped = Ok(());
-                while looped.is_ok() && Instant::now() < end {
+                let few = || changes.load(Ordering::Relaxed) <= 16;
+                while looped.is_ok() && (Instant::now() < end || few()) && !other.is_finished() {
                     let what = LoopPlan { count: 100, ..MANY };
                     looped = net.loop_frames(what).map(drop);
                     frames += 100;
                 }
                 stop.store(true, Ordering::Relaxed);
-                let changes = other.join().expect("it does not panic")?;
-                looped?;
-                Ok(changes)
+                other.join().expect("it does not panic")?;
+                looped
             })?;
+            let changes = changes.into_inner();
             super::runs(&net)?;
             let how = if takes_tables(context) && batched {
                 "in batches"

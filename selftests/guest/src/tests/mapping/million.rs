@@ -9,15 +9,12 @@ use crate::{
     harness::{Context, Test},
     ioctl::{self, Permission},
     outcome::{Outcome, While},
-    sys::{self, wait_for},
+    sys::{self, wait_for, SOON},
     tests::rings::{kind, plan, ring_device},
     vhost::{Format, Net},
 };
 use rvdpa_virtio::mock::{Buffer, DriverMemory, Form};
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 pub const TESTS: &[Test] = &[
     Test::new("mapping.million.dma_map.pa", million).seconds(280),
@@ -123,7 +120,7 @@ fn rate(net: &mut Net, mappings: u64) -> Outcome<u64> {
         while net.tx.take_used().is_some() {}
     }
     // All are given back, a moment after they have come.
-    wait_for("frames are given back", Duration::from_secs(5), || {
+    wait_for("frames are given back", SOON, || {
         while net.tx.take_used().is_some() {}
         Ok((net.tx.driver.free() == usize::from(net.plan.size)).then_some(()))
     })?;
@@ -201,7 +198,7 @@ fn million(context: &mut Context) -> Outcome {
         start.elapsed().as_secs_f32()
     ));
     // 8 MiB may come and go otherwise: a few in a hundred of what a million takes.
-    wait_for("all is given back", Duration::from_secs(30), || {
+    wait_for("all is given back", SOON, || {
         let now = usage()?;
         Ok((now.0 < before.0 + 2048 && now.1 == before.1).then_some(()))
     })

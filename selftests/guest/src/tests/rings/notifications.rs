@@ -43,9 +43,7 @@ fn interrupts(context: &mut Context, format: Format) -> Outcome {
         net.tx.driver.disable_interrupts();
         check!(net.add_frame(&bytes), "no room in the transmit queue");
         net.send()?;
-        wait_for("the frame", Duration::from_secs(2), || {
-            Ok((net.rx.used() == 1).then_some(()))
-        })?;
+        wait_for("the frame", SOON, || Ok((net.rx.used() == 1).then_some(())))?;
         let unwanted = Duration::from_millis(30);
         for (name, queue) in [("rx", &net.rx), ("tx", &net.tx)] {
             check!(
@@ -59,7 +57,7 @@ fn interrupts(context: &mut Context, format: Format) -> Outcome {
         net.rx.driver.enable_interrupts();
         check!(net.add_frame(&bytes), "no room in the transmit queue");
         net.send()?;
-        check!(net.rx.interrupted(Duration::from_secs(2))?, "no interrupt");
+        check!(net.rx.interrupted(SOON)?, "no interrupt");
         let rx = device.statistics(0)?;
         check_eq!(rx.get("interrupts raised")?, 1, "interrupts raised");
         check_eq!(rx.get("interrupts suppressed")?, 1, "interrupts suppressed");

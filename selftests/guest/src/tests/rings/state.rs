@@ -9,6 +9,7 @@ use crate::{
     harness::{Context, Test},
     ioctl,
     outcome::{Outcome, While},
+    sys::SOON,
     vhost::{Client, Format, LoopPlan, Net, Plan, RX, TX},
 };
 use nix::errno::Errno;
@@ -53,7 +54,7 @@ fn suspend(context: &mut Context, format: Format) -> Outcome {
         let got = net.wait_receive()?;
         check_eq!(got, bytes, "the frame that was sent while suspended");
         net.fill_rx()?;
-        crate::sys::wait_for("the frame given back", Duration::from_secs(2), || {
+        crate::sys::wait_for("the frame given back", SOON, || {
             Ok((net.reap()? > 0).then_some(()))
         })?;
     }

@@ -7,7 +7,7 @@ use crate::{
     check, check_eq,
     harness::{Context, Test},
     outcome::{Outcome, While},
-    sys,
+    sys::{self, SOON},
     tests::rings::both,
     vhost::wait_event,
 };
@@ -16,7 +16,6 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
 };
 
 pub const TESTS: &[Test] = both! {
@@ -41,7 +40,7 @@ fn link(port: &Port, up: bool) -> Outcome {
         "link of {}",
         port.device.name()
     );
-    let come = wait_event(&port.net.config_call, Duration::from_secs(2))?;
+    let come = wait_event(&port.net.config_call, SOON)?;
     check!(come, "no config interrupt for the link {word}");
     let status = port.net.client.config()?.status() & NetConfig::LINK_UP;
     check_eq!(status, u16::from(up), "status with the link {word}");

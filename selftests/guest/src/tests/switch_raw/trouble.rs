@@ -5,7 +5,7 @@
 
 use super::{delete, passes, three, EVERYONE};
 use crate::{
-    check, check_eq,
+    check_eq,
     harness::{Context, Test},
     outcome::{Outcome, While},
     tests::{delivery::drops, rings::both},
@@ -14,7 +14,6 @@ use rvdpa_virtio::{
     features::Features,
     layout::{flags, Descriptor},
 };
-use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = both! {
     "switch_port_that_does_not_receive", deaf;
@@ -29,18 +28,12 @@ fn deaf(context: &mut Context) -> Outcome {
     let mut ports = three(context, Features(u64::MAX))?;
     let [one, two, three] = &mut ports;
     // The third has 64 buffers, and does not look after them.
-    let start = Instant::now();
     for number in 0..MANY {
         one.send(EVERYONE, number)?;
         let got = two.net.wait_receive()?;
         check_eq!(crate::frame::number(&got), Some(number), "frame of port2");
         two.net.fill_rx()?;
     }
-    check!(
-        start.elapsed() < Duration::from_secs(10),
-        "{MANY} frames took {:?}",
-        start.elapsed()
-    );
     let before = drops(&three.device, 1)?;
     check_eq!(before, MANY - 64, "frames dropped at port3");
     for device in [&one.device, &two.device] {
