@@ -35,6 +35,8 @@ void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);
 void rvdpa_ring_free(void *vaddr, size_t size);
 bool rvdpa_user_read(void *to, unsigned long from, size_t len);
 bool rvdpa_user_write(unsigned long to, const void *from, size_t len);
+bool rvdpa_user_load(u16 *to, unsigned long from);
+bool rvdpa_user_store(unsigned long to, u16 value);
 bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write);
 bool rvdpa_mm_use(struct mm_struct *mm);
 void rvdpa_mm_unuse(struct mm_struct *mm);

@@ -8,7 +8,9 @@ use super::{
         AccessFault, //
     },
     piece::{
+        user_load,
         user_read,
+        user_store,
         user_write, //
     },
     space::{
@@ -28,10 +30,37 @@ use kernel::{
 /// # Safety
 ///
 /// Any bytes are a valid value, and there is no padding.
-pub unsafe trait Element: Copy + Default {}
+pub unsafe trait Element: Copy + Default {
+    /// Reads one from user memory, without faulting.
+    #[doc(hidden)]
+    #[inline]
+    fn load_user(from: usize) -> Result<Self, AccessFault> {
+        let mut value = Self::default();
+        // SAFETY: `value` is ours; the function checks the user's address.
+        unsafe { user_read((&raw mut value).cast(), from, size_of::<Self>()) }?;
+        Ok(value)
+    }
+
+    /// Writes one to user memory, without faulting.
+    #[doc(hidden)]
+    #[inline]
+    fn store_user(self, to: usize) -> Result<(), AccessFault> {
+        // SAFETY: `self` is ours; the function checks the user's address.
+        unsafe { user_write(to, (&raw const self).cast(), size_of::<Self>()) }
+    }
+}
 
 // SAFETY: Any 16 bits are a `u16`.
-unsafe impl Element for u16 {}
+unsafe impl Element for u16 {
+    // Indices, which must not be seen in halves.
+    fn load_user(from: usize) -> Result<Self, AccessFault> {
+        user_load(from)
+    }
+
+    fn store_user(self, to: usize) -> Result<(), AccessFault> {
+        user_store(to, self)
+    }
+}
 // SAFETY: Any 32 bits are a `u32`.
 unsafe impl Element for u32 {}
 // SAFETY: Any 64 bits are a `u64`.
@@ -44,8 +73,8 @@ unsafe impl Element for u128 {}
 /// # Invariants
 ///
 /// At the change that `stamp` names, the bytes `iova..iova + len` were mapped for
-/// `permission`, and page `i` of them was at `pages[i]`. If `base` is not zero, they all lie
-/// side by side in the memory of the kernel, from there on.
+/// `permission`, and page `i` of them was at `pages[i]`, in the memory of the client if `user`,
+/// else in that of the kernel. If `base` is not zero, they all lie side by side from there on.
 pub struct Area {
     stamp: u64,
     iova: u64,
@@ -57,6 +86,12 @@ pub struct Area {
 }
 
 impl Area {
+    /// Whether the device may write to it.
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.permission.allows(Permission::Write)
+    }
+
     /// No change has this number.
     const NEVER: u64 = 0;
 
@@ -153,7 +188,7 @@ impl Access<'_> {
         // INVARIANT: The loop has found each page at the change that `stamp` names, and
         // they cover all of `iova..iova + len`.
         area.user = user.unwrap_or(false);
-        area.base = if together && !area.user { base } else { 0 };
+        area.base = if together { base } else { 0 };
         area.iova = iova;
         area.len = len;
         area.permission = permission;
@@ -167,13 +202,20 @@ impl Access<'_> {
         if area.stamp != self.stamp() || offset.checked_add(size).is_none_or(|end| end > area.len) {
             return Err(AccessFault::Unmapped);
         }
+        if area.user && !self.user() {
+            return Err(AccessFault::Unmapped);
+        }
         if area.base != 0 {
-            return Ok(Place::kernel(area.base.wrapping_add(offset)));
+            return Ok(Place {
+                address: area.base.wrapping_add(offset),
+                user: area.user,
+            });
         }
         self.place_in_page(area, offset, size)
     }
 
-    /// The same for an area whose pages do not lie side by side. `offset` is checked.
+    /// The same for an area whose pages do not lie side by side. What else there is to check
+    /// was checked.
     #[inline(never)]
     fn place_in_page(&self, area: &Area, offset: usize, size: usize) -> Result<Place, AccessFault> {
         let at = (area.iova as usize % PAGE_SIZE).wrapping_add(offset);
@@ -185,12 +227,8 @@ impl Access<'_> {
         if in_page.wrapping_add(size) > PAGE_SIZE {
             return Err(AccessFault::Unmapped);
         }
-        let address = page.wrapping_add(in_page);
-        if area.user && !self.user() {
-            return Err(AccessFault::Unmapped);
-        }
         Ok(Place {
-            address,
+            address: page.wrapping_add(in_page),
             user: area.user,
         })
     }
@@ -204,10 +242,7 @@ impl Access<'_> {
     pub fn load<T: Element>(&self, area: &Area, offset: usize) -> Result<T, AccessFault> {
         let place = self.place(area, offset, size_of::<T>())?;
         if place.user {
-            let mut value = T::default();
-            // SAFETY: `value` is ours; the function checks the user's address.
-            unsafe { user_read((&raw mut value).cast(), place.address, size_of::<T>()) }?;
-            return Ok(value);
+            return T::load_user(place.address);
         }
         let from = place.address as *const T;
         if !from.is_aligned() {
@@ -230,13 +265,12 @@ impl Access<'_> {
         offset: usize,
         value: T,
     ) -> Result<(), AccessFault> {
-        if !area.permission.allows(Permission::Write) {
+        if !area.is_writable() {
             return Err(AccessFault::Permission);
         }
         let place = self.place(area, offset, size_of::<T>())?;
         if place.user {
-            // SAFETY: `value` is ours; the function checks the user's address.
-            return unsafe { user_write(place.address, (&raw const value).cast(), size_of::<T>()) };
+            return value.store_user(place.address);
         }
         let to = place.address as *mut T;
         if !to.is_aligned() {

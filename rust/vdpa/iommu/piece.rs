@@ -194,3 +194,26 @@ pub(super) unsafe fn user_write(
         Err(AccessFault::NotPresent)
     }
 }
+
+/// Reads 16 bits of user memory in one access, without faulting.
+#[inline]
+pub(super) fn user_load(from: usize) -> Result<u16, AccessFault> {
+    let mut value = 0;
+    // SAFETY: `value` is ours; the function checks `from`.
+    if unsafe { bindings::rvdpa_user_load(&mut value, from) } {
+        Ok(value)
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
+
+/// Writes 16 bits of user memory in one access, without faulting.
+#[inline]
+pub(super) fn user_store(to: usize, value: u16) -> Result<(), AccessFault> {
+    // SAFETY: The function checks `to`.
+    if unsafe { bindings::rvdpa_user_store(to, value) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
