@@ -29,6 +29,7 @@ bool rvdpa_may_wait_for_softirq(void);
 bool rvdpa_pages_get(phys_addr_t pa, u64 size);
 void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty);
 void *rvdpa_identity(phys_addr_t pa, size_t len);
+phys_addr_t rvdpa_identity_grain(void);
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);
 void *rvdpa_virt(phys_addr_t pa);
 void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);
@@ -37,6 +38,10 @@ bool rvdpa_user_read(void *to, unsigned long from, size_t len);
 bool rvdpa_user_write(unsigned long to, const void *from, size_t len);
 bool rvdpa_user_load(u16 *to, unsigned long from);
 bool rvdpa_user_store(unsigned long to, u16 value);
+bool rvdpa_user_collect(u16 *to, unsigned long from, size_t stride, size_t count);
+bool rvdpa_user_gather(u64 *to, unsigned long from, size_t size, const u16 *indices,
+		       size_t count);
+bool rvdpa_user_scatter(unsigned long to, size_t stride, const u64 *values, size_t count);
 bool rvdpa_user_fault_in(unsigned long addr, size_t len, bool write);
 bool rvdpa_mm_use(struct mm_struct *mm);
 void rvdpa_mm_unuse(struct mm_struct *mm);

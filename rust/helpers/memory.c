@@ -63,6 +63,18 @@ void *rvdpa_identity(phys_addr_t pa, size_t len)
 	return phys_to_virt(pa);
 }
 
+/*
+ * What pfn_valid() says holds for all of an aligned block of so many bytes, a power of two.
+ */
+phys_addr_t rvdpa_identity_grain(void)
+{
+#ifdef CONFIG_SPARSEMEM_VMEMMAP
+	return 1UL << SUBSECTION_SHIFT;
+#else
+	return PAGE_SIZE;
+#endif
+}
+
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset)
 {
 	return page_to_phys(page) + offset;
@@ -148,6 +160,70 @@ bool rvdpa_user_store(unsigned long to, u16 value)
 	if (!user_write_access_begin(target, sizeof(*target)))
 		goto refused;
 	unsafe_put_user(value, target, absent);
+	user_write_access_end();
+	pagefault_enable();
+	return true;
+absent:
+	user_write_access_end();
+refused:
+	pagefault_enable();
+	return false;
+}
+
+/* Reads @count times 16 bits, each @stride bytes behind those before. */
+bool rvdpa_user_collect(u16 *to, unsigned long from, size_t stride, size_t count)
+{
+	size_t i;
+
+	pagefault_disable();
+	if (!user_read_access_begin((const void __user *)from, stride * count))
+		goto refused;
+	for (i = 0; i < count; i++)
+		unsafe_get_user(to[i], (const u16 __user *)(from + i * stride), absent);
+	user_read_access_end();
+	pagefault_enable();
+	return true;
+absent:
+	user_read_access_end();
+refused:
+	pagefault_enable();
+	return false;
+}
+
+/* Reads those with @indices, of @size that lie side by side and have two words each. */
+bool rvdpa_user_gather(u64 *to, unsigned long from, size_t size, const u16 *indices,
+		       size_t count)
+{
+	const u64 __user *words = (const u64 __user *)from;
+	size_t i;
+
+	pagefault_disable();
+	if (!user_read_access_begin(words, size * 16))
+		goto refused;
+	for (i = 0; i < count; i++) {
+		unsafe_get_user(to[2 * i], words + 2 * indices[i], absent);
+		unsafe_get_user(to[2 * i + 1], words + 2 * indices[i] + 1, absent);
+	}
+	user_read_access_end();
+	pagefault_enable();
+	return true;
+absent:
+	user_read_access_end();
+refused:
+	pagefault_enable();
+	return false;
+}
+
+/* Writes @count values, each @stride bytes behind the one before. */
+bool rvdpa_user_scatter(unsigned long to, size_t stride, const u64 *values, size_t count)
+{
+	size_t i;
+
+	pagefault_disable();
+	if (!user_write_access_begin((void __user *)to, stride * count))
+		goto refused;
+	for (i = 0; i < count; i++)
+		unsafe_put_user(values[i], (u64 __user *)(to + i * stride), absent);
 	user_write_access_end();
 	pagefault_enable();
 	return true;

@@ -14,6 +14,7 @@ use crate::{
         self,
         AccessFault,
         CopyFault,
+        Near,
         Permission,
         Piece,
         Region, //
@@ -31,12 +32,42 @@ use crate::{
     },
 };
 
+// Many numbers of a ring at a time are taken as they are in memory.
+const _: () = assert!(cfg!(target_endian = "little"));
+
 /// Memory as the holder of an attachment's lock sees it.
 pub(super) struct DeviceMemory<'a>(pub(super) iommu::Access<'a>);
 
 /// Memory that lies side by side.
 #[derive(Clone, Copy)]
 pub(super) struct DeviceSpan<'a>(Piece<'a>);
+
+/// Memory of buffers that are most often in the same mapping as the one before.
+pub(super) struct NearMemory<'a>(Near<'a>);
+
+impl DeviceMemory<'_> {
+    /// Memory for one kind of access.
+    #[inline]
+    pub(super) fn near(&self, access: Access) -> NearMemory<'_> {
+        NearMemory(self.0.near(permission(access)))
+    }
+}
+
+impl<'a> NearMemory<'a> {
+    /// The span of a whole buffer, if its bytes lie side by side.
+    #[inline(always)]
+    pub(super) fn whole(&mut self, iova: u64, len: usize) -> Option<DeviceSpan<'a>> {
+        self.0.whole(iova, len).map(DeviceSpan)
+    }
+}
+
+impl DeviceSpan<'_> {
+    /// Whether it is memory of a client; see [`Piece::is_user`].
+    #[inline(always)]
+    pub(super) fn is_user(&self) -> bool {
+        self.0.is_user()
+    }
+}
 
 fn error(fault: AccessFault) -> AccessError {
     match fault {
@@ -158,6 +189,53 @@ impl Memory for DeviceMemory<'_> {
         self.0
             .store(area, offset, first.to_le())
             .and_then(|()| self.0.store(area, offset.wrapping_add(4), second.to_le()))
+            .map_err(error)
+    }
+
+    #[inline(always)]
+    fn load_u16s(
+        &self,
+        area: &iommu::Area,
+        offset: usize,
+        stride: usize,
+        out: &mut [u16],
+    ) -> Result<(), AccessError> {
+        self.0.collect(area, offset, stride, out).map_err(error)
+    }
+
+    #[inline(always)]
+    fn load_descriptors(
+        &self,
+        area: &iommu::Area,
+        offset: usize,
+        room: &mut [u128],
+        each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessError> {
+        self.0.descriptors(area, offset, room, each).map_err(error)
+    }
+
+    #[inline(always)]
+    fn gather_descriptors(
+        &self,
+        area: &iommu::Area,
+        indices: &[u16],
+        room: &mut [u128],
+        each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessError> {
+        self.0.gather(area, indices, room, each).map_err(error)
+    }
+
+    #[inline(always)]
+    fn store_used_many(
+        &self,
+        area: &iommu::Area,
+        offset: usize,
+        stride: usize,
+        room: &mut [u64],
+        elements: impl Iterator<Item = u64>,
+    ) -> Result<usize, AccessError> {
+        self.0
+            .scatter(area, offset, stride, room, elements)
             .map_err(error)
     }
 

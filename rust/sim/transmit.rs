@@ -57,12 +57,19 @@ use kernel::{
 mod alike;
 mod forward;
 mod look;
+mod mover;
 
+use alike::{
+    Kept,
+    Stage, //
+};
 use look::Frame;
 
-/// How many frames are handled under the lock at a time. A frame counts once for each port
-/// that it goes to.
-const BATCH: u32 = 64;
+/// How much is done under the lock at a time: so many frames that go the short way.
+const BATCH: u32 = 256;
+
+/// As how many of those another frame counts, for each port that it goes to.
+const LONG: u32 = 4;
 
 /// How many bytes are copied under the lock at a time, about.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -111,7 +118,10 @@ pub(super) struct Transmit {
     vq: Vq,
     features: Features,
     scratch: KBox<Scratch>,
+    stage: Stage,
     lookups: Lookups,
+    /// What the last frames were like that went the short way, and where they went.
+    kept: Option<Kept>,
     /// From which port on the next frame is still to be flooded, if it was begun.
     flooded: u16,
     /// A receive queue whose driver was not shown all that it has got, because memory had
@@ -137,7 +147,9 @@ impl Transmit {
             vq: Vq::new(num_max, offered)?,
             features: Features::NONE,
             scratch: KBox::new(scratch, GFP_KERNEL)?,
+            stage: Stage::new()?,
             lookups,
+            kept: None,
             flooded: 0,
             unpublished: None,
         })
@@ -146,6 +158,7 @@ impl Transmit {
     /// Sets what was negotiated.
     pub(super) fn set_features(&mut self, features: Features) {
         self.features = features;
+        self.kept = None;
         self.flooded = 0;
     }
 
@@ -157,6 +170,7 @@ impl Transmit {
     /// Forgets where frames went.
     pub(super) fn forget(&mut self) {
         self.lookups.forget();
+        self.kept = None;
         self.unpublished = None;
     }
 }
@@ -170,7 +184,7 @@ impl Task for Transmit {
             // A frame that is flooded is not to be left half-way.
             MAX_PORTS
         } else {
-            BATCH as usize
+            (BATCH / LONG) as usize
         }
     }
 
@@ -198,12 +212,15 @@ impl Task for Transmit {
             after,
             features: self.features,
             scratch: &mut self.scratch,
+            stage: &mut self.stage,
             lookups: &mut self.lookups,
+            kept: &mut self.kept,
             flooded: &mut self.flooded,
             unpublished: &mut self.unpublished,
             counters: Counters::default(),
             second: env.port.fabric().now(),
             frames: 0,
+            spent: 0,
         };
         let (ring, counters) = self.vq.engine();
         // From here on the format is known, and the code is that for this format alone.
@@ -262,12 +279,16 @@ struct Batch<'b, 'c> {
     after: &'b mut After,
     features: Features,
     scratch: &'b mut Scratch,
+    stage: &'b mut Stage,
     lookups: &'b mut Lookups,
+    kept: &'b mut Option<Kept>,
     flooded: &'b mut u16,
     unpublished: &'b mut Option<Arc<Worker<Receive>>>,
     counters: Counters,
     second: u32,
     frames: u32,
+    /// How much of [`BATCH`] is done.
+    spent: u32,
 }
 
 impl Batch<'_, '_> {
@@ -291,7 +312,7 @@ impl Batch<'_, '_> {
     /// Whether the batch is over.
     #[inline]
     fn is_over(&self) -> bool {
-        self.frames >= BATCH || self.counters.bytes >= BATCH_BYTES || !self.after.has_room()
+        self.spent >= BATCH || self.counters.bytes >= BATCH_BYTES || !self.after.has_room()
     }
 
     /// Handles frames. Returns whether there are no more.
@@ -307,6 +328,7 @@ impl Batch<'_, '_> {
             }
             shown?;
         }
+        self.go_on(ring, mem)?;
         let mut next = self.next(ring, mem)?;
         while let Some(frame) = &next {
             match frame.route {
@@ -347,6 +369,7 @@ impl Batch<'_, '_> {
         };
         ring.complete_fully(mem, head, 0)?;
         self.frames += 1;
+        self.spent += LONG;
         self.counters.packets += 1;
         self.counters.bytes += bytes;
         if let Some(work) = &found.work {

@@ -79,7 +79,9 @@ use kernel::{
 mod access;
 mod area;
 mod attachment;
+mod bulk;
 mod driver_memory;
+mod near;
 mod piece;
 mod space;
 
@@ -98,6 +100,7 @@ pub use attachment::{
     Region, //
 };
 pub(super) use driver_memory::MAP_OPS;
+pub use near::Near;
 pub use piece::{
     CopyFault,
     Piece, //

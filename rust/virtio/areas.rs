@@ -137,7 +137,7 @@ impl<A> Areas<A> {
 
     /// The translation of an area.
     #[inline(always)]
-    fn translation(&self, area: Area) -> &A {
+    pub(super) fn translation(&self, area: Area) -> &A {
         match area {
             Area::Descriptor => &self.descriptor,
             Area::Driver => &self.driver,
@@ -203,6 +203,25 @@ impl<A> Areas<A> {
     ) -> Result<(), QueueError> {
         mem.store_used(self.translation(area), offset, element)
             .map_err(|error| self.failed(error, area, offset, USED_ELEMENT_LEN, Access::Write))
+    }
+
+    /// Writes what tells of several used chains; see [`Memory::store_used_many`].
+    #[inline(always)]
+    pub(super) fn store_used_many<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        area: Area,
+        offset: usize,
+        stride: usize,
+        room: &mut [u64],
+        elements: impl Iterator<Item = u64>,
+    ) -> Result<usize, QueueError> {
+        let before = room.len().saturating_sub(1);
+        let len = stride
+            .saturating_mul(before)
+            .saturating_add(USED_ELEMENT_LEN);
+        mem.store_used_many(self.translation(area), offset, stride, room, elements)
+            .map_err(|error| self.failed(error, area, offset, len, Access::Write))
     }
 
     /// Reads the descriptor `index` of the descriptor area.

@@ -34,6 +34,7 @@ mod num;
 pub mod packed;
 pub mod queue;
 pub mod ring;
+pub mod short;
 pub mod split;
 pub mod status;
 mod table;

@@ -14,6 +14,11 @@
 //! All that is reached through this trait is shared with the driver, which may change it
 //! at any time. No method hands out a reference to it.
 
+use super::layout::{
+    descriptor_offset,
+    DESCRIPTOR_LEN, //
+};
+
 /// How the device wants to use a piece of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -125,6 +130,81 @@ pub trait Memory {
         offset: usize,
         element: [u8; 8],
     ) -> Result<(), AccessError>;
+
+    /// Reads 16 bits at a time, each `stride` bytes behind those before, as
+    /// [`load_u16`](Self::load_u16) does. After an error, what was read is of no use.
+    #[inline]
+    fn load_u16s(
+        &self,
+        area: &Self::Area,
+        offset: usize,
+        stride: usize,
+        out: &mut [u16],
+    ) -> Result<(), AccessError> {
+        for (value, at) in out.iter_mut().zip((offset..).step_by(stride)) {
+            *value = self.load_u16(area, at)?;
+        }
+        Ok(())
+    }
+
+    /// Reads descriptors that lie side by side, as many as `room` has, the first one at
+    /// `offset`, as [`load_descriptor`](Self::load_descriptor) does, until `each` wants no more.
+    /// It gets the numbers that their bytes are. What is in `room` then is of no use.
+    #[inline]
+    fn load_descriptors(
+        &self,
+        area: &Self::Area,
+        offset: usize,
+        room: &mut [u128],
+        mut each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessError> {
+        for (_, at) in room.iter().zip((offset..).step_by(DESCRIPTOR_LEN)) {
+            if !each(u128::from_le_bytes(self.load_descriptor(area, at)?)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for the descriptors with these `indices` in the area; an index of none fails
+    /// with [`AccessError::Unmapped`]. `room` is as long.
+    #[inline]
+    fn gather_descriptors(
+        &self,
+        area: &Self::Area,
+        indices: &[u16],
+        room: &mut [u128],
+        mut each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessError> {
+        for (_, &index) in room.iter().zip(indices) {
+            let bytes = self.load_descriptor(area, descriptor_offset(index))?;
+            if !each(u128::from_le_bytes(bytes)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what tells of used chains, at most as many as `room` has, each `stride` bytes
+    /// behind the one before, as [`store_used`](Self::store_used) does. They come as numbers;
+    /// what is in `room` then is of no use. Returns how many there were.
+    #[inline]
+    fn store_used_many(
+        &self,
+        area: &Self::Area,
+        offset: usize,
+        stride: usize,
+        room: &mut [u64],
+        elements: impl Iterator<Item = u64>,
+    ) -> Result<usize, AccessError> {
+        let mut count = 0_usize;
+        let places = room.iter().zip((offset..).step_by(stride));
+        for ((_, at), element) in places.zip(elements) {
+            self.store_used(area, at, element.to_le_bytes())?;
+            count = count.wrapping_add(1);
+        }
+        Ok(count)
+    }
 
     /// Orders loads before it with loads and stores after it: what the driver wrote
     /// before it published an index is seen after the index has been read.

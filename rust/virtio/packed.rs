@@ -17,7 +17,6 @@ use super::{
     fault::QueueError,
     features::Features,
     layout::{
-        flags,
         packed::Slot,
         LayoutError,
         QueueLayout, //
@@ -29,13 +28,14 @@ use super::{
     num::usize_from_u32,
     queue::{
         Interrupt,
-        Queue,
-        Single, //
+        Queue, //
     },
+    short::ShortChains,
 };
 
 mod event;
 mod head;
+mod short;
 mod used;
 mod walk;
 
@@ -251,23 +251,24 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> Queue for PackedQueue<A, C> {
     }
 
     #[inline(always)]
-    fn peek_single<M: Memory<Area = A>>(
+    fn peek_short<M: Memory<Area = A>>(
         &self,
         mem: &M,
-    ) -> Result<Option<Single<Head>>, QueueError> {
-        let Some(head) = self.peek(mem)? else {
-            return Ok(None);
-        };
-        let first = head.first;
-        if first.flags & (flags::NEXT | flags::INDIRECT) != 0 {
-            return Ok(None);
-        }
-        Ok(Some(Single {
-            head,
-            iova: first.address,
-            len: first.len,
-            writable: first.flags & flags::WRITE != 0,
-        }))
+        limit: usize,
+        chains: &mut ShortChains,
+    ) -> usize {
+        self.find_short(mem, limit, chains)
+    }
+
+    #[inline(always)]
+    fn complete_short<M: Memory<Area = A>>(
+        &self,
+        _mem: &M,
+        chains: &mut ShortChains,
+        count: usize,
+        fully: bool,
+    ) -> bool {
+        self.keep_short(chains, count, fully && self.areas.has(Features::IN_ORDER))
     }
 
     #[inline]

@@ -27,6 +27,7 @@ use super::{
     },
     fault::QueueError,
     memory::Memory,
+    short::ShortChains,
 };
 
 /// What is to follow after used buffers were published.
@@ -38,20 +39,6 @@ pub enum Interrupt {
     Suppressed,
     /// The driver is to be interrupted.
     Raise,
-}
-
-/// A chain of a single descriptor, as most are.
-#[derive(Debug)]
-#[must_use = "a chain stays available until it is completed"]
-pub struct Single<H> {
-    /// The chain.
-    pub head: H,
-    /// Where its buffer starts. Not checked: it may go beyond the address space.
-    pub iova: u64,
-    /// Length of its buffer in bytes, which may be zero.
-    pub len: u32,
-    /// Whether the device may write to it; if not, it may read.
-    pub writable: bool,
 }
 
 /// Whether an index that went from `old` to `new` has passed `event`: the decision on
@@ -100,14 +87,29 @@ pub trait Queue {
     fn peek<M: Memory<Area = Self::Area>>(&self, mem: &M)
         -> Result<Option<Self::Head>, QueueError>;
 
-    /// The chain that [`peek`](Queue::peek) finds, if it is a single descriptor without a table.
+    /// Finds the chains that come next, at most `limit` of them, up to one that is not a
+    /// [`ShortChain`](super::short::ShortChain). Returns how many.
     ///
-    /// What it finds otherwise, or if there is no chain, is for `peek` to tell. Which rules the
-    /// chain keeps to is not looked at here, but that it exists.
-    fn peek_single<M: Memory<Area = Self::Area>>(
+    /// What ends them, be it an error, is for [`peek`](Queue::peek) to tell when the chains
+    /// before it are completed. Fewer may be found than there are.
+    fn peek_short<M: Memory<Area = Self::Area>>(
         &self,
         mem: &M,
-    ) -> Result<Option<Single<Self::Head>>, QueueError>;
+        limit: usize,
+        chains: &mut ShortChains,
+    ) -> usize;
+
+    /// Takes the first `count` of the chains that were found, which are the next ones still,
+    /// and hands them back as used, with the bytes that they say were written to them: as
+    /// [`complete_fully`](Queue::complete_fully) does it if `fully`, else as
+    /// [`complete`](Queue::complete). Returns whether it was possible; if not, none is.
+    fn complete_short<M: Memory<Area = Self::Area>>(
+        &self,
+        mem: &M,
+        chains: &mut ShortChains,
+        count: usize,
+        fully: bool,
+    ) -> bool;
 
     /// Walks over the descriptors of a chain.
     fn walk<'m, M: Memory<Area = Self::Area>>(

@@ -13,10 +13,8 @@ use super::{
     features::Features,
     layout::{
         available,
-        flags,
         used as used_ring,
         Area,
-        Descriptor,
         LayoutError,
         QueueLayout,
         AVAIL_NO_INTERRUPT,
@@ -29,11 +27,12 @@ use super::{
     queue::{
         need_event,
         Interrupt,
-        Queue,
-        Single, //
+        Queue, //
     },
+    short::ShortChains,
 };
 
+mod short;
 mod used;
 mod walk;
 
@@ -252,24 +251,29 @@ impl<A> Queue for SplitQueue<A> {
     }
 
     #[inline(always)]
-    fn peek_single<M: Memory<Area = A>>(
+    fn peek_short<M: Memory<Area = A>>(
         &self,
         mem: &M,
-    ) -> Result<Option<Single<Head>>, QueueError> {
-        let Some(head) = self.peek(mem)? else {
-            return Ok(None);
-        };
-        let bytes = self.areas.load_descriptor(mem, head.index)?;
-        let descriptor = Descriptor::from_bytes(bytes);
-        if descriptor.flags & (flags::NEXT | flags::INDIRECT) != 0 {
-            return Ok(None);
-        }
-        Ok(Some(Single {
-            head,
-            iova: descriptor.address,
-            len: descriptor.len,
-            writable: descriptor.has(flags::WRITE),
-        }))
+        limit: usize,
+        chains: &mut ShortChains,
+    ) -> usize {
+        self.find_short(mem, limit, chains)
+    }
+
+    #[inline(always)]
+    fn complete_short<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        chains: &mut ShortChains,
+        count: usize,
+        fully: bool,
+    ) -> bool {
+        self.write_short(
+            mem,
+            chains,
+            count,
+            fully && self.areas.has(Features::IN_ORDER),
+        )
     }
 
     #[inline]

@@ -10,9 +10,16 @@
 use super::{
     super::{
         memory::DeviceMemory,
-        session::Session, //
+        receive::Receive,
+        session::Session,
+        worker::Worker, //
+    },
+    mover::{
+        Mover,
+        BOUNCE, //
     },
     Batch,
+    Stop,
     BATCH,
     BATCH_BYTES, //
 };
@@ -20,32 +27,55 @@ use crate::{
     net::frame::ETHERNET_LEN,
     vdpa::iommu::Area,
     virtio::{
-        memory::{
-            Access,
-            CopyTo,
-            Memory,
-            Span, //
-        },
-        net::{
-            offload::Offload,
-            NetHeader, //
-        },
+        net::NetHeader,
         queue::Queue,
-        ring::Engine, //
+        ring::Engine,
+        short::ShortChains, //
     },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
 };
 
 /// Length of an Ethernet header, in bytes.
 const ETHERNET: usize = ETHERNET_LEN as usize;
 
 /// Length of what is looked at, in bytes: the virtio header and that of Ethernet.
-const LEAD: usize = NetHeader::LEN + ETHERNET;
+pub(super) const LEAD: usize = NetHeader::LEN + ETHERNET;
 
 /// What frames are alike in.
 pub(super) struct Alike {
-    ethernet: [u8; ETHERNET],
+    /// The first and the last bytes of their Ethernet header, some of which are in both.
+    ethernet: [u64; 2],
     /// When it was known where they go.
     epoch: u64,
+}
+
+/// What frames were alike in, and where they went.
+pub(super) struct Kept {
+    alike: Alike,
+    second: u32,
+    receiver: Arc<Worker<Receive>>,
+}
+
+/// Room for what is next on either side.
+pub(super) struct Stage {
+    sources: KBox<ShortChains>,
+    targets: KBox<ShortChains>,
+    /// For what has to go by way of the module.
+    bounce: KVec<u8>,
+}
+
+impl Stage {
+    /// Makes room.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            sources: KBox::new(ShortChains::default(), GFP_KERNEL)?,
+            targets: KBox::new(ShortChains::default(), GFP_KERNEL)?,
+            bounce: KVec::from_elem(0, BOUNCE, GFP_KERNEL)?,
+        })
+    }
 }
 
 /// How far one got.
@@ -71,13 +101,53 @@ impl Batch<'_, '_> {
             return None;
         }
         Some(Alike {
-            ethernet: *self.scratch.leading().first_chunk()?,
+            ethernet: words(self.scratch.leading().first_chunk()?)?,
             epoch: self.lookups.epoch(slot)?,
         })
     }
 
+    /// Keeps in mind what the last frames were like that this receiver got.
+    pub(super) fn keep(&mut self, alike: Alike, receiver: &Arc<Worker<Receive>>) {
+        *self.kept = Some(Kept {
+            alike,
+            second: self.second,
+            receiver: receiver.clone(),
+        });
+    }
+
+    /// Delivers the frames at the front that are like the last ones of an earlier batch.
+    #[inline]
+    pub(super) fn go_on<'m, 'a: 'm, Q: Queue<Area = Area>>(
+        &mut self,
+        ring: &'m Q,
+        mem: &'m DeviceMemory<'a>,
+    ) -> Result<(), Stop> {
+        let Some(kept) = self.kept.take() else {
+            return Ok(());
+        };
+        let port = &self.env.port;
+        if *self.flooded != 0
+            || kept.second != self.second
+            || kept.alike.epoch != port.fabric().epoch()
+            || !port.is_up()
+            || port.learns()
+        {
+            return Ok(());
+        }
+        let Kept {
+            alike, receiver, ..
+        } = &kept;
+        let any = self.with(receiver, |batch, session| {
+            Ok(batch.rush(ring, mem, session, alike))
+        })?;
+        if any {
+            *self.kept = Some(kept);
+        }
+        Ok(())
+    }
+
     /// Delivers the frames that follow and are `alike`, until one comes that is not, or the
-    /// batch is over.
+    /// batch is over. Returns whether there were any.
     #[inline]
     pub(super) fn rush<'m, 'a: 'm, Q: Queue<Area = Area>>(
         &mut self,
@@ -85,26 +155,29 @@ impl Batch<'_, '_> {
         mem: &'m DeviceMemory<'a>,
         session: &mut Session<'_, '_>,
         alike: &Alike,
-    ) {
+    ) -> bool {
         let fabric = self.env.port.fabric();
         let still = || fabric.epoch() == alike.epoch;
         let room = Moved {
-            frames: BATCH.saturating_sub(self.frames),
+            frames: BATCH.saturating_sub(self.spent),
             bytes: BATCH_BYTES.saturating_sub(self.counters.bytes),
         };
+        let stage = &mut *self.stage;
         let moved = match session.direct() {
-            None => return,
+            None => return false,
             Some((Engine::Split(to), to_mem)) => {
-                run((ring, mem), (&**to, to_mem), alike, room, still)
+                run((ring, mem), (&**to, to_mem), alike, stage, room, still)
             }
             Some((Engine::Packed(to), to_mem)) => {
-                run((ring, mem), (&**to, to_mem), alike, room, still)
+                run((ring, mem), (&**to, to_mem), alike, stage, room, still)
             }
         };
         self.frames += moved.frames;
+        self.spent += moved.frames;
         self.counters.packets += u64::from(moved.frames);
         self.counters.bytes += moved.bytes;
         session.count_direct(moved.frames, moved.bytes);
+        moved.frames > 0
     }
 }
 
@@ -112,10 +185,11 @@ impl Batch<'_, '_> {
 ///
 /// What cannot be moved, for whatever reason, is left in both.
 #[inline(never)]
-fn run<'d, T, R>(
+fn run<T, R>(
     (from, from_mem): (&T, &DeviceMemory<'_>),
-    (to, to_mem): (&R, &DeviceMemory<'d>),
+    (to, to_mem): (&R, &DeviceMemory<'_>),
     alike: &Alike,
+    stage: &mut Stage,
     room: Moved,
     still: impl Fn() -> bool,
 ) -> Moved
@@ -124,54 +198,47 @@ where
     R: Queue<Area = Area>,
 {
     let mut moved = Moved::default();
-    let header = Offload::NONE.header(0).to_bytes();
-    while moved.frames < room.frames && moved.bytes < room.bytes && still() {
-        let Ok(Some(source)) = from.peek_single(from_mem) else {
-            break;
-        };
-        let len = source.len as usize;
-        if source.writable || len < LEAD {
-            break;
-        }
-        let Ok(bytes) = from_mem.span(source.iova, source.len, Access::Read) else {
-            break;
-        };
-        let mut lead = [0; LEAD];
-        if bytes.len() < len || bytes.read(0, &mut lead).is_err() || !alike.takes(&lead) {
-            break;
-        }
-        let Ok(Some(target)) = to.peek_single(to_mem) else {
-            break;
-        };
-        if !target.writable || target.len < source.len {
+    let Stage {
+        sources,
+        targets,
+        bounce,
+    } = stage;
+    let (sources, targets) = (&mut **sources, &mut **targets);
+    let mut mover = Mover::new(from_mem, to_mem, alike, bounce);
+    while moved.frames < room.frames && moved.bytes < room.bytes {
+        let limit = (room.frames - moved.frames) as usize;
+        let frames = from.peek_short(from_mem, limit, sources);
+        // Whoever has changed where frames go, and then sends one, does not see it come where
+        // they went before.
+        if frames == 0 || !still() {
             break;
         }
-        let Ok(space) = to_mem.span(target.iova, source.len, Access::Write) else {
-            break;
-        };
-        if space.len() < len {
-            break;
+        let buffers = to.peek_short(to_mem, frames, targets);
+        let mut now = Moved::default();
+        for (source, target) in sources.found().iter().zip(targets.found_mut()) {
+            let len = source.len();
+            if moved.bytes + now.bytes >= room.bytes || !mover.takes(source, target, len) {
+                break;
+            }
+            target.written = len;
+            now.frames += 1;
+            now.bytes += u64::from(len) - NetHeader::LEN as u64;
         }
-        // What was looked at is what is delivered.
-        if let Some(start) = lead.first_chunk_mut() {
-            *start = header;
-        }
-        let rest = len.wrapping_sub(LEAD);
-        let copied = DeviceMemory::copy((&bytes, LEAD), (&space, LEAD), rest);
-        if copied.is_err() || space.write(0, &lead).is_err() {
-            break;
-        }
+        let done = now.frames as usize;
         let mark = to.mark();
-        if to.complete(to_mem, target.head, source.len).is_err() {
+        if done == 0 || !to.complete_short(to_mem, targets, done, false) {
             break;
         }
-        if from.complete_fully(from_mem, source.head, 0).is_err() {
-            // Else the frame would come twice.
+        if !from.complete_short(from_mem, sources, done, true) {
+            // Else the frames would come twice.
             to.rewind(mark);
             break;
         }
-        moved.frames += 1;
-        moved.bytes += (len - NetHeader::LEN) as u64;
+        moved.frames += now.frames;
+        moved.bytes += now.bytes;
+        if done < frames.min(buffers) {
+            break;
+        }
     }
     moved
 }
@@ -179,11 +246,19 @@ where
 impl Alike {
     /// Whether a frame that starts so is like the others.
     #[inline(always)]
-    fn takes(&self, lead: &[u8; LEAD]) -> bool {
-        let (header, ethernet) = lead.split_at(NetHeader::LEN);
-        header
-            .first_chunk()
-            .is_some_and(|header| NetHeader::from_bytes(*header).is_plain())
-            && ethernet == self.ethernet
+    pub(super) fn takes(&self, lead: &[u8; LEAD]) -> bool {
+        let header = lead.first_chunk();
+        let ethernet = lead.last_chunk::<ETHERNET>();
+        header.is_some_and(|header| NetHeader::from_bytes(*header).is_plain())
+            && ethernet.and_then(words) == Some(self.ethernet)
     }
+}
+
+/// An Ethernet header as two numbers.
+#[inline(always)]
+fn words(ethernet: &[u8; ETHERNET]) -> Option<[u64; 2]> {
+    Some([
+        u64::from_ne_bytes(*ethernet.first_chunk()?),
+        u64::from_ne_bytes(*ethernet.last_chunk()?),
+    ])
 }

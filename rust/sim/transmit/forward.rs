@@ -23,7 +23,8 @@ use super::{
     look::Frame,
     Batch,
     Scratch,
-    Stop, //
+    Stop,
+    LONG, //
 };
 use crate::{
     vdpa::iommu::Area,
@@ -72,6 +73,7 @@ impl Batch<'_, '_> {
                 session.count(&delivered);
                 if let Some(alike) = batch.alike(slot) {
                     batch.rush(ring, mem, session, &alike);
+                    batch.keep(alike, &receiver);
                 }
                 *next = batch.next(ring, mem)?;
             }
@@ -118,6 +120,7 @@ impl Batch<'_, '_> {
                 })?;
             }
             self.frames += 1;
+            self.spent += LONG;
             *self.flooded = port.name.number.saturating_add(1);
         }
         self.lookups.count_strangers();

@@ -11,7 +11,8 @@ use super::{
     },
     Batch,
     Scratch,
-    Stop, //
+    Stop,
+    LONG, //
 };
 use crate::{
     net::{
@@ -84,6 +85,7 @@ impl Batch<'_, '_> {
                 Err(reason) => {
                     ring.complete_fully(mem, head, 0)?;
                     self.frames += 1;
+                    self.spent += LONG;
                     match reason {
                         Reason::Runt => self.counters.drops_runt += 1,
                         Reason::Malformed => self.counters.drops_malformed += 1,

@@ -169,14 +169,20 @@ impl<'a> Access<'a> {
         len: usize,
         permission: Permission,
     ) -> Result<(Place, usize), AccessFault> {
-        let found = if self.identity {
-            identity(iova, len)?
-        } else if let Some(found) = self.cache.find(iova) {
-            found
-        } else {
-            self.look_up(iova)?
-        };
+        let found = self.find(iova, len)?;
         self.place_of(&found, iova, len, permission)
+    }
+
+    /// The translation of a buffer, or of its start.
+    #[inline(always)]
+    pub(super) fn find(&self, iova: u64, len: usize) -> Result<Translation, AccessFault> {
+        if self.identity {
+            identity(iova, len)
+        } else if let Some(found) = self.cache.find(iova) {
+            Ok(found)
+        } else {
+            self.look_up(iova)
+        }
     }
 
     /// Finds the translation of a buffer, and remembers it.
@@ -245,9 +251,27 @@ fn identity(iova: u64, len: usize) -> Result<Translation, AccessFault> {
     })
 }
 
+/// The same for all that is memory if the buffer is, where a driver has mapped by identity.
+pub(super) fn identity_block(access: &Access<'_>, iova: u64, len: usize) -> Option<Translation> {
+    if !access.identity {
+        return None;
+    }
+    let found = identity(iova, len).ok()?;
+    // SAFETY: The function only computes.
+    let more = unsafe { bindings::rvdpa_identity_grain() }.checked_sub(1)?;
+    let first = iova & !more;
+    let last = iova | more;
+    (found.last <= last).then(|| Translation {
+        first,
+        last,
+        place: Place::kernel(found.place.address.wrapping_sub((iova - first) as usize)),
+        ..found
+    })
+}
+
 /// The last iova of a range, which must not be empty or overflow.
 #[inline]
-fn last(iova: u64, len: usize) -> Result<u64, AccessFault> {
+pub(super) fn last(iova: u64, len: usize) -> Result<u64, AccessFault> {
     (len as u64)
         .checked_sub(1)
         .and_then(|more| iova.checked_add(more))

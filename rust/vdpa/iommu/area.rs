@@ -86,9 +86,27 @@ pub struct Area {
 }
 
 impl Area {
+    /// Length in bytes.
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether its bytes lie side by side.
+    #[inline(always)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.base != 0
+    }
+
+    /// The same, in the memory of the kernel.
+    #[inline(always)]
+    pub(super) fn is_in_kernel(&self) -> bool {
+        self.base != 0 && !self.user
+    }
+
     /// Whether the device may write to it.
     #[inline(always)]
-    fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         self.permission.allows(Permission::Write)
     }
 
@@ -198,7 +216,12 @@ impl Access<'_> {
 
     /// The place of `size` bytes at `offset` of a resolved area.
     #[inline(always)]
-    fn place(&self, area: &Area, offset: usize, size: usize) -> Result<Place, AccessFault> {
+    pub(super) fn place(
+        &self,
+        area: &Area,
+        offset: usize,
+        size: usize,
+    ) -> Result<Place, AccessFault> {
         if area.stamp != self.stamp() || offset.checked_add(size).is_none_or(|end| end > area.len) {
             return Err(AccessFault::Unmapped);
         }

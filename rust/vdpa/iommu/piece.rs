@@ -64,6 +64,13 @@ impl Piece<'_> {
         self.len
     }
 
+    /// Whether it is memory of a client, which is copied to and from by way of memory of the
+    /// kernel.
+    #[inline]
+    pub fn is_user(&self) -> bool {
+        self.place.user
+    }
+
     /// The place at `offset`, if `len` bytes from there on lie within the piece.
     #[inline(always)]
     fn at(&self, offset: usize, len: usize) -> Result<Place, AccessFault> {
@@ -212,6 +219,53 @@ pub(super) fn user_load(from: usize) -> Result<u16, AccessFault> {
 pub(super) fn user_store(to: usize, value: u16) -> Result<(), AccessFault> {
     // SAFETY: The function checks `to`.
     if unsafe { bindings::rvdpa_user_store(to, value) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
+
+/// Reads 16 bits of user memory at a time, each in one access and `stride` bytes behind those
+/// before, without faulting.
+#[inline]
+pub(super) fn user_collect(from: usize, stride: usize, out: &mut [u16]) -> Result<(), AccessFault> {
+    // SAFETY: The function writes no more than `out`, and checks `from`.
+    if unsafe { bindings::rvdpa_user_collect(out.as_mut_ptr(), from, stride, out.len()) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
+
+/// Reads the numbers with these `indices` out of `count` in user memory, without faulting.
+///
+/// Fails with [`AccessFault::Unmapped`] if there are fewer, or less room than indices.
+#[inline]
+pub(super) fn user_gather(
+    from: usize,
+    count: usize,
+    indices: &[u16],
+    out: &mut [u128],
+) -> Result<(), AccessFault> {
+    if out.len() < indices.len() || indices.iter().any(|&index| usize::from(index) >= count) {
+        return Err(AccessFault::Unmapped);
+    }
+    let to = out.as_mut_ptr().cast();
+    // SAFETY: The function writes two words for each index, for which there is room, reads
+    // within the first `count` numbers, and checks `from`.
+    if unsafe { bindings::rvdpa_user_gather(to, from, count, indices.as_ptr(), indices.len()) } {
+        Ok(())
+    } else {
+        Err(AccessFault::NotPresent)
+    }
+}
+
+/// Writes numbers to user memory, each `stride` bytes behind the one before, without
+/// faulting.
+#[inline]
+pub(super) fn user_scatter(to: usize, stride: usize, values: &[u64]) -> Result<(), AccessFault> {
+    // SAFETY: The function reads no more than `values`, and checks `to`.
+    if unsafe { bindings::rvdpa_user_scatter(to, stride, values.as_ptr(), values.len()) } {
         Ok(())
     } else {
         Err(AccessFault::NotPresent)

@@ -18,10 +18,12 @@ use super::{
                 used_result,
                 Slot, //
             },
-            Area, //
+            Area,
+            DESCRIPTOR_LEN, //
         },
         memory::Memory,
         num::usize_from_u32,
+        short::SHORT_CHAINS,
     },
     head::{
         Head,
@@ -47,6 +49,14 @@ impl Completion {
     /// `VIRTIO_F_IN_ORDER` (2.8.8). No id has this bit: ids are less than the size of the
     /// ring.
     const FULLY: u16 = 1 << 15;
+
+    /// A chain that was completed; `fully` if the driver may be told of it by what it is told
+    /// of the next one.
+    #[inline(always)]
+    pub(super) fn new(id: u16, slots: u16, written: u32, fully: bool) -> Self {
+        let id = if fully { id | Self::FULLY } else { id };
+        Self { id, slots, written }
+    }
 
     /// Takes the chains that one used descriptor tells of. Returns the last one, with the
     /// descriptors of all of them.
@@ -76,6 +86,19 @@ impl Completion {
         }
     }
 
+    /// What a used descriptor with these flags tells of the chain, as the number that its
+    /// bytes are.
+    #[inline(always)]
+    fn result(self, bits: u16) -> u64 {
+        u64::from_le_bytes(used_result(self.id, self.written, bits))
+    }
+
+    /// Whether a used descriptor tells of it alone, and it had no other in the ring.
+    #[inline(always)]
+    fn is_single(self) -> bool {
+        self.slots == 1 && self.id & Self::FULLY == 0
+    }
+
     /// How many descriptors the chain has in the ring.
     pub(super) fn slots(self) -> u16 {
         self.slots
@@ -91,27 +114,12 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let Shape { slots, id, .. } = head.shape;
         // There is room for one completion per descriptor.
         if let Some(completion) = self.completions.get(usize_from_u32(self.pending())) {
-            let id = if fully { id | Completion::FULLY } else { id };
-            completion.set(Completion { id, slots, written });
+            completion.set(Completion::new(id, slots, written, fully));
             // INVARIANT: The chain was found within the descriptors that the driver had.
             self.completed.set(self.completed.get().wrapping_add(1));
             self.available
                 .set(head.slot.advance(slots, self.areas.size()));
         }
-    }
-
-    /// Writes what the descriptor at `slot` tells of, with these flags.
-    #[inline(always)]
-    fn write_result<M: Memory<Area = A>>(
-        &self,
-        mem: &M,
-        slot: Slot,
-        last: Completion,
-        bits: u16,
-    ) -> Result<(), QueueError> {
-        let result = used_result(last.id, last.written, bits);
-        let offset = result_offset(slot.index);
-        self.areas.store_used(mem, Area::Descriptor, offset, result)
     }
 
     /// Writes all completed chains into the ring, if there are any. The driver looks at the
@@ -124,17 +132,33 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let size = self.areas.size();
         let pending = usize_from_u32(self.pending());
         let completions = self.completions.get(..pending).unwrap_or_default();
-        let mut completions = completions.iter().map(Cell::get);
-        let Some(one) = Completion::next_batch(&mut completions) else {
+        let mut rest = completions.iter().map(Cell::get);
+        let Some(one) = Completion::next_batch(&mut rest) else {
             return Ok(());
         };
         let first = self.used.get();
         self.begun.set(self.completed.get());
         self.write_result(mem, first, one, first.available())?;
         let mut slot = first.advance(one.slots, size);
-        while let Some(other) = Completion::next_batch(&mut completions) {
-            self.write_result(mem, slot, other, slot.used() | other.write_flag())?;
-            slot = slot.advance(other.slots, size);
+        let mut completions = completions
+            .get(completions.len().wrapping_sub(rest.len())..)
+            .unwrap_or_default();
+        let mut room = [0; SHORT_CHAINS];
+        while !completions.is_empty() {
+            let (slots, left) = match self.write_run(mem, slot, completions, &mut room)? {
+                0 => {
+                    let mut rest = completions.iter().map(Cell::get);
+                    let Some(other) = Completion::next_batch(&mut rest) else {
+                        break;
+                    };
+                    self.write_result(mem, slot, other, slot.used() | other.write_flag())?;
+                    (other.slots, rest.len())
+                }
+                run => (run, completions.len().wrapping_sub(run.into())),
+            };
+            slot = slot.advance(slots, size);
+            let done = completions.len().wrapping_sub(left);
+            completions = completions.get(done..).unwrap_or_default();
         }
         mem.release();
         self.areas.store(
@@ -150,5 +174,47 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         self.used.set(slot);
         self.published.set(self.completed.get());
         Ok(())
+    }
+
+    /// Writes the first of these completions, from `slot` on, as far as they have a descriptor
+    /// each, which lie side by side: most do. Returns how many.
+    #[inline(always)]
+    fn write_run<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        slot: Slot,
+        completions: &[Cell<Completion>],
+        room: &mut [u64; SHORT_CHAINS],
+    ) -> Result<u16, QueueError> {
+        let most = usize::from(self.areas.size().wrapping_sub(slot.index));
+        let most = most.min(completions.len()).min(room.len());
+        let result = |completion: &Cell<Completion>| {
+            let completion = completion.get();
+            let bits = slot.used() | completion.write_flag();
+            completion.is_single().then(|| completion.result(bits))
+        };
+        let run = self.areas.store_used_many(
+            mem,
+            Area::Descriptor,
+            result_offset(slot.index),
+            DESCRIPTOR_LEN,
+            room.get_mut(..most).unwrap_or_default(),
+            completions.iter().map_while(result),
+        )?;
+        Ok(u16::try_from(run).unwrap_or(0))
+    }
+
+    /// Writes what the descriptor at `slot` tells of, with these flags.
+    #[inline(always)]
+    fn write_result<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        slot: Slot,
+        last: Completion,
+        bits: u16,
+    ) -> Result<(), QueueError> {
+        let result = used_result(last.id, last.written, bits);
+        let offset = result_offset(slot.index);
+        self.areas.store_used(mem, Area::Descriptor, offset, result)
     }
 }

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Many elements of an area at a time.
+//!
+//! What is checked for one element is checked once for all of them, and memory of a client is
+//! opened once. Elements of the kernel's memory go straight to who wants them; those of a
+//! client come by way of the caller's `room`.
+
+use super::{
+    access::{
+        Access,
+        AccessFault, //
+    },
+    area::Area,
+    piece::{
+        user_collect,
+        user_gather,
+        user_read,
+        user_scatter, //
+    },
+};
+use core::ptr;
+
+/// Length of a descriptor, in bytes.
+const DESCRIPTOR: usize = size_of::<u128>();
+
+impl Access<'_> {
+    /// Reads 16 bits at a time, each `stride` bytes behind those before, as
+    /// [`load`](Self::load) does.
+    ///
+    /// Fails as that does; what was read then is of no use.
+    #[inline(always)]
+    pub fn collect(
+        &self,
+        area: &Area,
+        offset: usize,
+        stride: usize,
+        out: &mut [u16],
+    ) -> Result<(), AccessFault> {
+        if !area.is_whole() {
+            for (value, at) in out.iter_mut().zip((offset..).step_by(stride)) {
+                *value = self.load(area, at)?;
+            }
+            return Ok(());
+        }
+        let Some(before) = out.len().checked_sub(1) else {
+            return Ok(());
+        };
+        let len = stride
+            .saturating_mul(before)
+            .saturating_add(size_of::<u16>());
+        let place = self.place(area, offset, len)?;
+        if place.user {
+            return user_collect(place.address, stride, out);
+        }
+        let mut from = place.address as *const u16;
+        if !from.is_aligned() || stride % align_of::<u16>() != 0 {
+            return Err(AccessFault::Unmapped);
+        }
+        for value in out {
+            // SAFETY: As in `load`; `place` found that all of them are mapped, and they are
+            // aligned.
+            *value = unsafe { ptr::read_volatile(from) };
+            from = from.wrapping_byte_add(stride);
+        }
+        Ok(())
+    }
+
+    /// Reads descriptors that lie side by side, as many as `room` has, the first one at
+    /// `offset`, until `each` wants no more.
+    ///
+    /// Fails as [`load`](Self::load) does.
+    #[inline(always)]
+    pub fn descriptors(
+        &self,
+        area: &Area,
+        offset: usize,
+        room: &mut [u128],
+        mut each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessFault> {
+        let from = if area.is_in_kernel() {
+            let place = self.place(area, offset, size_of_val(room))?;
+            place.address as *const u128
+        } else {
+            self.fetch(area, offset, room)?;
+            room.as_ptr()
+        };
+        if !from.is_aligned() {
+            return Err(AccessFault::Unmapped);
+        }
+        for index in 0..room.len() {
+            // SAFETY: As in `load`; as many are mapped as `room` has, or these are those of
+            // `room`.
+            if !each(unsafe { ptr::read_volatile(from.wrapping_add(index)) }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn fetch(&self, area: &Area, offset: usize, room: &mut [u128]) -> Result<(), AccessFault> {
+        if area.is_whole() {
+            let len = size_of_val(room);
+            let place = self.place(area, offset, len)?;
+            // SAFETY: `room` is the caller's, and any bytes are valid; the function checks the
+            // user's address.
+            return unsafe { user_read(room.as_mut_ptr().cast(), place.address, len) };
+        }
+        for (bits, at) in room.iter_mut().zip((offset..).step_by(DESCRIPTOR)) {
+            *bits = self.load(area, at)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the descriptors with these `indices`, of those that an area consists of, until
+    /// `each` wants no more. `room` is as long.
+    ///
+    /// Fails as [`load`](Self::load) does, maybe after some of them.
+    #[inline(always)]
+    pub fn gather(
+        &self,
+        area: &Area,
+        indices: &[u16],
+        room: &mut [u128],
+        mut each: impl FnMut(u128) -> bool,
+    ) -> Result<(), AccessFault> {
+        let count = area.len() / DESCRIPTOR;
+        let near = area.is_in_kernel();
+        let from = if near {
+            self.place(area, 0, 0)?.address as *const u128
+        } else {
+            self.fetch_each(area, indices, room)?;
+            room.as_ptr()
+        };
+        if !from.is_aligned() || room.len() < indices.len() {
+            return Err(AccessFault::Unmapped);
+        }
+        for (position, &index) in indices.iter().enumerate() {
+            let index = usize::from(index);
+            if index >= count {
+                return Err(AccessFault::Unmapped);
+            }
+            let at = from.wrapping_add(if near { index } else { position });
+            // SAFETY: As in `load`; the element has just been found to lie within the area, or
+            // this is one of `room`.
+            if !each(unsafe { ptr::read_volatile(at) }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn fetch_each(
+        &self,
+        area: &Area,
+        indices: &[u16],
+        room: &mut [u128],
+    ) -> Result<(), AccessFault> {
+        if area.is_whole() {
+            let place = self.place(area, 0, 0)?;
+            return user_gather(place.address, area.len() / DESCRIPTOR, indices, room);
+        }
+        for (bits, &index) in room.iter_mut().zip(indices) {
+            *bits = self.load(area, usize::from(index) * DESCRIPTOR)?;
+        }
+        Ok(())
+    }
+
+    /// Writes numbers, at most as many as `room` has, the first one at `offset` of an area,
+    /// each `stride` bytes behind the one before. They may be written in any order, and in
+    /// several accesses of the processor. Returns how many.
+    ///
+    /// Fails as [`store`](Self::store) does, where each consists of elements of 4 bytes; also
+    /// where there would be no place for as many as `room` has.
+    #[inline(always)]
+    pub fn scatter(
+        &self,
+        area: &Area,
+        offset: usize,
+        stride: usize,
+        room: &mut [u64],
+        values: impl Iterator<Item = u64>,
+    ) -> Result<usize, AccessFault> {
+        if !area.is_writable() {
+            return Err(AccessFault::Permission);
+        }
+        let Some(before) = room.len().checked_sub(1) else {
+            return Ok(0);
+        };
+        let near = area.is_in_kernel();
+        let (mut to, step) = if near {
+            let len = stride
+                .saturating_mul(before)
+                .saturating_add(size_of::<u64>());
+            (self.place(area, offset, len)?.address as *mut u64, stride)
+        } else {
+            (room.as_mut_ptr(), size_of::<u64>())
+        };
+        let mut count = 0;
+        for value in values.take(room.len()) {
+            // SAFETY: As in `store`; as many are mapped as `room` has, or these are those of
+            // `room`.
+            unsafe { ptr::write_unaligned(to, value) };
+            to = to.wrapping_byte_add(step);
+            count += 1;
+        }
+        if !near {
+            self.put(area, offset, stride, room.get(..count).unwrap_or_default())?;
+        }
+        Ok(count)
+    }
+
+    /// The same for areas of a client, and those whose pages do not lie side by side, where
+    /// one half of a number may lie on one page.
+    #[inline(never)]
+    fn put(
+        &self,
+        area: &Area,
+        offset: usize,
+        stride: usize,
+        values: &[u64],
+    ) -> Result<(), AccessFault> {
+        let Some(before) = values.len().checked_sub(1) else {
+            return Ok(());
+        };
+        if area.is_whole() {
+            let len = stride
+                .saturating_mul(before)
+                .saturating_add(size_of::<u64>());
+            let place = self.place(area, offset, len)?;
+            return user_scatter(place.address, stride, values);
+        }
+        for (value, at) in values.iter().zip((offset..).step_by(stride)) {
+            // In the order of their bytes.
+            let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
+            self.store(area, at, u32::from_ne_bytes([a, b, c, d]))?;
+            self.store(area, at.wrapping_add(4), u32::from_ne_bytes([e, f, g, h]))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short chains of a split virtqueue, many at a time.
+
+use super::{
+    super::{
+        features::Features,
+        layout::{
+            available,
+            flags,
+            used,
+            used_element,
+            Area,
+            Descriptor,
+            USED_ELEMENT_LEN, //
+        },
+        memory::Memory,
+        short::{
+            read_table,
+            Extent,
+            ShortChain,
+            ShortChains,
+            SHORT_CHAINS, //
+        },
+    },
+    used::Last,
+    SplitQueue, //
+};
+
+/// The descriptor that is this number in memory.
+#[inline(always)]
+fn descriptor(bits: u128) -> Descriptor {
+    Descriptor::from_bytes(bits.to_le_bytes())
+}
+
+/// The buffer of a descriptor.
+#[inline(always)]
+fn extent(descriptor: Descriptor) -> Extent {
+    Extent {
+        iova: descriptor.address,
+        len: descriptor.len,
+    }
+}
+
+impl<A> SplitQueue<A> {
+    /// See [`Queue::peek_short`](super::Queue::peek_short).
+    #[inline(always)]
+    pub(super) fn find_short<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        limit: usize,
+        chains: &mut ShortChains,
+    ) -> usize {
+        chains.found = 0;
+        let next = self.next.get();
+        if next == self.seen.get()
+            && !(self.areas.is_set_up() && matches!(self.refresh(mem), Ok(true)))
+        {
+            return 0;
+        }
+        let slot = self.slot(next);
+        let ahead = self.seen.get().wrapping_sub(next);
+        let many = usize::from(ahead.min(self.areas.size().wrapping_sub(slot))).min(limit);
+        let ShortChains {
+            chains,
+            found,
+            words,
+            descriptors,
+            ..
+        } = chains;
+        let many = many.min(SHORT_CHAINS);
+        let (Some(heads), Some(bits)) = (words.get_mut(..many), descriptors.get_mut(..many)) else {
+            return 0;
+        };
+        let driver = self.areas.translation(Area::Driver);
+        let table = self.areas.translation(Area::Descriptor);
+        let offset = available::ring(slot);
+        if mem
+            .load_u16s(driver, offset, size_of::<u16>(), heads)
+            .is_err()
+        {
+            return 0;
+        }
+        let mut places = heads.iter().zip(chains);
+        // The area has as many descriptors as the queue, and nothing behind them. So a head
+        // that is none ends it, as other errors do.
+        let _ = mem.gather_descriptors(table, heads, bits, |bits| {
+            let Some((&head, chain)) = places.next() else {
+                return false;
+            };
+            let one = descriptor(bits);
+            if one.flags & (flags::NEXT | flags::INDIRECT) == 0 {
+                chain.first = extent(one);
+                chain.second.len = 0;
+                chain.writable = one.has(flags::WRITE);
+                chain.written = 0;
+            } else {
+                match self.short_of_several(mem, one) {
+                    Some(several) => *chain = several,
+                    None => return false,
+                }
+            }
+            chain.id = head;
+            let any = chain.first.len != 0;
+            *found = found.wrapping_add(usize::from(any));
+            any
+        });
+        *found
+    }
+
+    /// The short chain that starts with a descriptor which refers to others, if it is one.
+    #[inline(never)]
+    fn short_of_several<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        one: Descriptor,
+    ) -> Option<ShortChain> {
+        let size = self.areas.size();
+        let (one, other) = if one.has(flags::INDIRECT) {
+            if one.has(flags::NEXT) || !self.areas.has(Features::INDIRECT_DESC) {
+                return None;
+            }
+            let (entries, [first, second]) = read_table(mem, extent(one))?;
+            let first = descriptor(first);
+            let goes_on = first.has(flags::NEXT);
+            if goes_on && (entries != 2 || first.next != 1) {
+                return None;
+            }
+            (first, goes_on.then(|| descriptor(second)))
+        } else {
+            // A ring of a single descriptor has no chain of two.
+            if one.next >= size || size < 2 {
+                return None;
+            }
+            let other = self.areas.load_descriptor(mem, one.next).ok()?;
+            (one, Some(Descriptor::from_bytes(other)))
+        };
+        let mut chain = ShortChain {
+            first: extent(one),
+            writable: one.has(flags::WRITE),
+            ..ShortChain::default()
+        };
+        if one.has(flags::INDIRECT) {
+            return None;
+        }
+        if let Some(other) = other {
+            let more = other.flags & (flags::NEXT | flags::INDIRECT) != 0;
+            if more || other.has(flags::WRITE) != chain.writable || other.len == 0 {
+                return None;
+            }
+            chain.second = extent(other);
+            // The sum of the lengths of all buffers is a `u32`.
+            chain.first.len.checked_add(other.len)?;
+        }
+        Some(chain)
+    }
+
+    /// See [`Queue::complete_short`](super::Queue::complete_short). `skip` if the driver may be
+    /// told of all by what it is told of the last one, or of one after that.
+    #[inline(always)]
+    pub(super) fn write_short<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        chains: &mut ShortChains,
+        count: usize,
+        skip: bool,
+    ) -> bool {
+        let ShortChains {
+            chains, elements, ..
+        } = chains;
+        let Some(chains) = chains.get(..count) else {
+            return false;
+        };
+        let Some(last) = chains.last() else {
+            return true;
+        };
+        let count = u16::try_from(count).unwrap_or(0);
+        let end = self.used.get().wrapping_add(count);
+        if skip {
+            // INVARIANT: This is what the next element tells of, unless there is a later chain.
+            self.last.set(Last {
+                head: last.id,
+                written: last.written,
+            });
+        } else {
+            if self.write_elements(mem, chains, elements).is_none() {
+                return false;
+            }
+            // INVARIANT: The elements of all chains so far are written.
+            self.element.set(end);
+        }
+        self.used.set(end);
+        self.next.set(self.next.get().wrapping_add(count));
+        true
+    }
+
+    /// Writes the elements of chains that follow those that were completed.
+    #[inline(always)]
+    fn write_elements<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        mut chains: &[ShortChain],
+        elements: &mut [u64; SHORT_CHAINS],
+    ) -> Option<()> {
+        let mut index = self.used.get();
+        if self.element.get() != index {
+            // It tells of those before it that have none.
+            let (first, rest) = chains.split_first()?;
+            let last = Last {
+                head: first.id,
+                written: first.written,
+            };
+            self.write_element(mem, last).ok()?;
+            index = index.wrapping_add(1);
+            chains = rest;
+        }
+        let area = self.areas.translation(Area::Device);
+        while !chains.is_empty() {
+            let slot = self.slot(index);
+            let room = self.areas.size().wrapping_sub(slot);
+            let now = chains.len().min(room.into());
+            let (these, rest) = chains.split_at_checked(now)?;
+            let tell =
+                |chain: &ShortChain| u64::from_le_bytes(used_element(chain.id, chain.written));
+            mem.store_used_many(
+                area,
+                used::ring(slot),
+                USED_ELEMENT_LEN,
+                elements.get_mut(..now)?,
+                these.iter().map(tell),
+            )
+            .ok()?;
+            index = index.wrapping_add(u16::try_from(now).ok()?);
+            chains = rest;
+        }
+        Some(())
+    }
+}
