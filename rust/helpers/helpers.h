@@ -24,12 +24,12 @@ void rvdpa_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 void rvdpa_assert_spin_locked(spinlock_t *lock);
 void rvdpa_spin_barrier(spinlock_t *lock);
 bool rvdpa_may_wait_for_softirq(void);
+bool rvdpa_softirqs_disabled(void);
 
 /* memory.c: pages that the device holds, and memory of a client. */
 bool rvdpa_pages_get(phys_addr_t pa, u64 size);
 void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty);
-void *rvdpa_identity(phys_addr_t pa, size_t len);
-phys_addr_t rvdpa_identity_grain(void);
+size_t rvdpa_identity(phys_addr_t pa, phys_addr_t *first);
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);
 void *rvdpa_virt(phys_addr_t pa);
 void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);

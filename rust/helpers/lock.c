@@ -71,3 +71,12 @@ bool rvdpa_may_wait_for_softirq(void)
 		return false;
 	return IS_ENABLED(CONFIG_PREEMPT_RT) ? preemptible() : !irqs_disabled();
 }
+
+/*
+ * Whether the caller has disabled softirqs, as a network driver that transmits or polls
+ * has, and nothing more than that: locks that disable softirqs may be taken.
+ */
+bool rvdpa_softirqs_disabled(void)
+{
+	return in_softirq() && !in_hardirq() && !in_nmi() && !irqs_disabled();
+}

@@ -53,26 +53,21 @@ void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty)
 	}
 }
 
-/* Where the kernel sees physical memory; NULL for what is not memory. */
-void *rvdpa_identity(phys_addr_t pa, size_t len)
-{
-	phys_addr_t last = pa + len - 1;
-
-	if (last < pa || !pfn_valid(PHYS_PFN(pa)) || !pfn_valid(PHYS_PFN(last)))
-		return NULL;
-	return phys_to_virt(pa);
-}
-
 /*
- * What pfn_valid() says holds for all of an aligned block of so many bytes, a power of two.
+ * Where the kernel sees the physical memory around @pa, which begins at @first and has
+ * the returned size; 0 for what is not memory.
  */
-phys_addr_t rvdpa_identity_grain(void)
+size_t rvdpa_identity(phys_addr_t pa, phys_addr_t *first)
 {
-#ifdef CONFIG_SPARSEMEM_VMEMMAP
-	return 1UL << SUBSECTION_SHIFT;
+#ifdef SUBSECTION_SIZE
+	const size_t size = SUBSECTION_SIZE;
 #else
-	return PAGE_SIZE;
+	const size_t size = PAGE_SIZE;
 #endif
+	if (!pfn_valid(PHYS_PFN(pa)))
+		return 0;
+	*first = ALIGN_DOWN(pa, size);
+	return size;
 }
 
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset)

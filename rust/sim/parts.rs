@@ -16,7 +16,10 @@ use super::{
         Provision,
         Refusal, //
     },
-    receive::Receive,
+    receive::{
+        Inboxes,
+        Receive, //
+    },
     shared::Shared,
     slots::Slots,
     transmit::{
@@ -150,15 +153,15 @@ fn receivers(
     shared: &Arc<Shared>,
 ) -> Result<KVec<Arc<Worker<Receive>>>> {
     // Who is in the mm of one client does not reach the memory of another.
-    let has_inbox = parameters.use_va && fabric.is_switch();
+    let inboxes = Inboxes(parameters.use_va && fabric.is_switch());
     let mut receivers = KVec::new();
     for pair in 0..provision.pairs {
-        let receive = Receive::new(parameters.num_max, provision.features, has_inbox)?;
+        let receive = Receive::new(parameters.num_max, provision.features, inboxes)?;
         let class = static_lock_class!();
         let attachment = iommu.attach(receive, c"rvdpa_sim::Receive", class)?;
         let index = pair * 2;
         let notify = Notify::new(interrupt(interrupts, index)?, None)?;
-        let worker = Worker::new(attachment, (), shared.clone(), index, notify)?;
+        let worker = Worker::new(attachment, inboxes, shared.clone(), index, notify)?;
         receivers.push(worker, GFP_KERNEL)?;
     }
     Ok(receivers)

@@ -37,6 +37,11 @@ use kernel::prelude::*;
 /// How many frames that waited are handled under the lock at a time.
 const BATCH: u32 = 64;
 
+/// Whether receive queues have an inbox. Without, their workers have nothing to do: frames do
+/// not wait for buffers.
+#[derive(Clone, Copy)]
+pub(super) struct Inboxes(pub(super) bool);
+
 /// A receive queue.
 pub(super) struct Receive {
     pub(super) vq: Vq,
@@ -48,8 +53,8 @@ pub(super) struct Receive {
 impl Receive {
     /// Makes a receive queue with room for a ring of `num_max` descriptors, and for frames
     /// of others if they cannot deliver them.
-    pub(super) fn new(num_max: u16, offered: Features, has_inbox: bool) -> Result<Self> {
-        let inbox = if has_inbox {
+    pub(super) fn new(num_max: u16, offered: Features, inboxes: Inboxes) -> Result<Self> {
+        let inbox = if inboxes.0 {
             Some(KBox::new(Inbox::new()?, GFP_KERNEL)?)
         } else {
             None
@@ -109,7 +114,11 @@ impl Receive {
 impl Task for Receive {
     const ROLE: &'static str = "receive";
 
-    type Env = ();
+    type Env = Inboxes;
+
+    fn serves_kicks(env: &Inboxes) -> bool {
+        env.0
+    }
 
     fn vq(&mut self) -> &mut Vq {
         &mut self.vq
@@ -119,7 +128,7 @@ impl Task for Receive {
         &mut self,
         _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
-        _env: &(),
+        _env: &Inboxes,
         _after: &mut After,
     ) -> Outcome {
         let mut outcome = Outcome {

@@ -94,7 +94,7 @@ impl Slot<'_> {
     #[inline]
     pub(super) fn kick(&self) {
         self.notify().kick();
-        self.wake();
+        with_worker!(self, worker => Worker::kicked(worker));
     }
 
     /// Attaches a region of it to another address space.

@@ -25,6 +25,7 @@ use crate::{
         },
         lock::{
             new_spinlock_bh,
+            softirqs_disabled,
             SpinLockBh, //
         },
         workqueue::Turn,
@@ -38,7 +39,13 @@ use crate::{
 use kernel::{
     impl_has_work, new_work,
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
     workqueue::{
         Work,
         WorkItem, //
@@ -47,6 +54,15 @@ use kernel::{
 
 /// How many batches a worker handles before it lets others use its thread.
 const BATCHES: u32 = 16;
+
+/// The same in the place of a driver, which waits meanwhile.
+const BATCHES_IN_PLACE: u32 = 1;
+
+/// How many chains are so few that it was not worth while to wake the worker.
+const FEW: u32 = 2;
+
+/// How many kicks are served in place before the worker gets one.
+const IN_PLACE: u32 = 256;
 
 /// How often in a row memory may turn out not to be resident, without a batch that gets
 /// on. A chain may have as many buffers as its ring has descriptors, on either side.
@@ -59,6 +75,11 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
 
     /// What it works with beside its own state.
     type Env: Send + Sync;
+
+    /// Whether there is anything to do after a kick.
+    fn serves_kicks(_env: &Self::Env) -> bool {
+        true
+    }
 
     /// How many receivers a batch serves at most.
     fn receivers(_env: &Self::Env) -> usize {
@@ -118,6 +139,14 @@ impl Next {
             }
         }
     }
+}
+
+/// What became of a number of batches.
+struct Done {
+    /// How many chains were completed.
+    completed: u32,
+    /// Whether there is more to be done.
+    more: bool,
 }
 
 /// What a batch leaves to be done for a receive queue when no lock is held any more.
@@ -187,6 +216,8 @@ pub(super) struct Worker<T: Task> {
     pub(super) notify: Notify,
     /// Keeps the work from running twice at a time.
     turn: Turn,
+    /// How many of the next kicks are served in place: see [`kicked`](Self::kicked).
+    in_place: Atomic<u32>,
     /// Room for actions, while the work does not run.
     #[pin]
     after: SpinLockBh<KVec<Action>>,
@@ -215,6 +246,7 @@ impl<T: Task> Worker<T> {
                 index,
                 notify,
                 turn: Turn::new(),
+                in_place: Atomic::new(0),
                 after <- new_spinlock_bh!(room, "rvdpa_sim::Worker::after"),
             }),
             GFP_KERNEL,
@@ -238,23 +270,68 @@ impl<T: Task> Worker<T> {
         this.shared.workers.enqueue_on(cpu, this.clone());
     }
 
-    /// Handles batches until there is nothing to do, or enough was done. Returns whether
-    /// there is more.
-    fn work(&self, context: &Context<'_>, after: &mut After) -> bool {
+    /// Has the worker look at its virtqueue after a kick, or looks at it at once.
+    ///
+    /// A worker takes its time to wake up. That is well spent where the driver makes more
+    /// buffers available meanwhile, as it does under load: then there is a batch of them to be
+    /// handled. Where the worker found next to nothing to do, the next kicks are served in
+    /// place, if the driver's context allows that: it may have been waiting for just this
+    /// frame. Now and then the worker gets one, so that a change is noticed.
+    #[inline]
+    pub(super) fn kicked(this: &Arc<Self>) {
+        if !T::serves_kicks(&this.env) {
+            return;
+        }
+        let left = this.in_place.load(Relaxed);
+        if left == 0 || !softirqs_disabled() {
+            return Self::wake(this);
+        }
+        // A kick that gets lost here, to another at the same time, does not matter.
+        this.in_place.store(left - 1, Relaxed);
+        let more = this.turn.run(|| {
+            this.with_room(|after| {
+                this.attachment
+                    .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, after).more)
+                    .unwrap_or(true)
+            })
+        });
+        if more {
+            Self::wake(this);
+        }
+    }
+
+    /// Does something with the room for actions.
+    fn with_room<R>(&self, f: impl FnOnce(&mut After) -> R) -> R {
+        let mut after = After(core::mem::take(&mut *self.after.lock()));
+        let result = f(&mut after);
+        *self.after.lock() = after.0;
+        result
+    }
+
+    /// Handles batches until there is nothing to do, or enough was done.
+    fn work(&self, context: &Context<'_>, enough: u32, after: &mut After) -> Done {
         let mut fault_ins = 0;
         let mut batches = 0;
-        while batches < BATCHES {
+        let mut done = Done {
+            completed: 0,
+            more: true,
+        };
+        while batches < enough {
             let Some(outcome) = self.batch(context, after) else {
                 // Another client's memory: has to be prepared anew.
-                return true;
+                return done;
             };
             after.carry_out();
             self.notify.completed(outcome.completed, outcome.raise);
             if outcome.completed > 0 {
                 fault_ins = 0;
+                done.completed = done.completed.saturating_add(outcome.completed);
             }
             match outcome.next {
-                Next::Sleep => return false,
+                Next::Sleep => {
+                    done.more = false;
+                    return done;
+                }
                 Next::Continue => batches += 1,
                 Next::FaultIn(place) => {
                     fault_ins += 1;
@@ -267,7 +344,7 @@ impl<T: Task> Worker<T> {
                 Next::Broken(fault) => self.broke(&fault),
             }
         }
-        true
+        done
     }
 
     fn batch(&self, context: &Context<'_>, after: &mut After) -> Option<Outcome> {
@@ -336,12 +413,13 @@ impl<T: Task> WorkItem for Worker<T> {
     fn run(this: Arc<Worker<T>>) {
         // One CPU may be asked for while the work runs on another.
         let more = this.turn.run(|| {
-            let mut after = After(core::mem::take(&mut *this.after.lock()));
-            let more = this
-                .attachment
-                .enter(|context| this.work(context, &mut after));
-            *this.after.lock() = after.0;
-            more
+            let done = this.with_room(|after| {
+                this.attachment
+                    .enter(|context| this.work(context, BATCHES, after))
+            });
+            let few = !done.more && done.completed <= FEW;
+            this.in_place.store(if few { IN_PLACE } else { 0 }, Relaxed);
+            done.more
         });
         if more {
             Self::wake(&this);

@@ -144,6 +144,14 @@ unsafe impl Backend for IrqSaveBackend {
     }
 }
 
+/// Whether the caller has disabled softirqs, and not interrupts: a driver that transmits, or
+/// polls. What must not sleep may be done in its place then, with any [`SpinLockBh`].
+#[inline]
+pub fn softirqs_disabled() -> bool {
+    // SAFETY: The function may be called in any context.
+    unsafe { bindings::rvdpa_softirqs_disabled() }
+}
+
 /// Tells lockdep, where there is one, that the lock must be held here.
 #[inline]
 fn assert_is_held(ptr: *mut kernel::bindings::spinlock_t) {

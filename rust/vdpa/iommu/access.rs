@@ -33,8 +33,11 @@ pub enum AccessFault {
 /// How many recent translations an attachment remembers, a power of two.
 const CACHED: usize = 64;
 
+/// The unit in which there is physical memory or none, at most, in bytes.
+const BLOCK: usize = 2 << 20;
+
 /// Recent translations of one attachment: for each page of iovas one place, which it
-/// shares with others.
+/// shares with others; for each block where iovas are physical addresses.
 pub(super) struct Cache {
     /// The change of the IOMMU after which these were found.
     stamp: Cell<u64>,
@@ -58,8 +61,9 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn entry(&self, iova: u64) -> Option<&Cell<Option<Translation>>> {
-        self.entries.get((iova as usize / PAGE_SIZE) % CACHED)
+    fn entry(&self, iova: u64, identity: bool) -> Option<&Cell<Option<Translation>>> {
+        let per = if identity { BLOCK } else { PAGE_SIZE };
+        self.entries.get((iova as usize / per) % CACHED)
     }
 
     /// Forgets all translations older than `stamp`.
@@ -72,13 +76,13 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn find(&self, iova: u64) -> Option<Translation> {
-        let found = self.entry(iova)?.get()?;
+    fn find(&self, iova: u64, identity: bool) -> Option<Translation> {
+        let found = self.entry(iova, identity)?.get()?;
         (found.first <= iova && iova <= found.last).then_some(found)
     }
 
-    fn add(&self, iova: u64, translation: Translation) {
-        if let Some(entry) = self.entry(iova) {
+    fn add(&self, iova: u64, identity: bool, translation: Translation) {
+        if let Some(entry) = self.entry(iova, identity) {
             entry.set(Some(translation));
         }
     }
@@ -169,42 +173,40 @@ impl<'a> Access<'a> {
         len: usize,
         permission: Permission,
     ) -> Result<(Place, usize), AccessFault> {
-        let found = self.find(iova, len)?;
+        let found = self.find(iova)?;
         self.place_of(&found, iova, len, permission)
     }
 
     /// The translation of a buffer, or of its start.
     #[inline(always)]
-    pub(super) fn find(&self, iova: u64, len: usize) -> Result<Translation, AccessFault> {
-        if self.identity {
-            identity(iova, len)
-        } else if let Some(found) = self.cache.find(iova) {
-            Ok(found)
-        } else {
-            self.look_up(iova)
+    pub(super) fn find(&self, iova: u64) -> Result<Translation, AccessFault> {
+        match self.cache.find(iova, self.identity) {
+            Some(found) => Ok(found),
+            None => self.look_up(iova),
         }
     }
 
     /// Finds the translation of a buffer, and remembers it.
     #[inline(never)]
     fn look_up(&self, iova: u64) -> Result<Translation, AccessFault> {
-        let found = look_up(self.buffers, iova)?;
-        self.cache.add(iova, found);
+        let found = self.look_up_in(self.buffers, iova)?;
+        self.cache.add(iova, self.identity, found);
         Ok(found)
     }
 
-    /// The translation of a part of the virtqueue, `len` bytes at `iova` or more or less of
-    /// them. Not cached here, but in areas.
-    pub(super) fn translate_rings(
-        &self,
-        iova: u64,
-        len: usize,
-    ) -> Result<Translation, AccessFault> {
-        if self.identity {
-            identity(iova, len)
+    /// The translation of a part of the virtqueue. Not cached here, but in areas.
+    pub(super) fn translate_rings(&self, iova: u64) -> Result<Translation, AccessFault> {
+        self.look_up_in(self.rings, iova)
+    }
+
+    /// Finds a translation that is not cached.
+    fn look_up_in(&self, space: &AddressSpace, iova: u64) -> Result<Translation, AccessFault> {
+        let found = if self.identity {
+            identity(iova)
         } else {
-            look_up(self.rings, iova)
-        }
+            space.translate(iova)
+        };
+        found.ok_or(AccessFault::Unmapped)
     }
 
     /// Where `iova` is according to `found`, and how many of `len` bytes lie side by side from
@@ -231,41 +233,20 @@ impl<'a> Access<'a> {
     }
 }
 
-/// Finds a translation that is not cached.
-fn look_up(space: &AddressSpace, iova: u64) -> Result<Translation, AccessFault> {
-    space.translate(iova).ok_or(AccessFault::Unmapped)
-}
-
-/// The translation of memory that a driver of this kernel has mapped by identity.
-fn identity(iova: u64, len: usize) -> Result<Translation, AccessFault> {
-    // SAFETY: The function only computes, whatever the address.
-    let base = unsafe { bindings::rvdpa_identity(iova, len) };
-    if base.is_null() {
-        return Err(AccessFault::Unmapped);
-    }
-    Ok(Translation {
-        first: iova,
-        last: last(iova, len)?,
-        place: Place::kernel(base as usize),
-        permission: Permission::ReadWrite,
-    })
-}
-
-/// The same for all that is memory if the buffer is, where a driver has mapped by identity.
-pub(super) fn identity_block(access: &Access<'_>, iova: u64, len: usize) -> Option<Translation> {
-    if !access.identity {
-        return None;
-    }
-    let found = identity(iova, len).ok()?;
+/// The translation of memory that a driver of this kernel has mapped by identity: that of the
+/// block around `iova`.
+fn identity(iova: u64) -> Option<Translation> {
+    let mut first = 0;
+    // SAFETY: The function only computes, whatever the address; `first` is ours.
+    let size = unsafe { bindings::rvdpa_identity(iova, &mut first) };
+    let last = first.checked_add((size as u64).checked_sub(1)?)?;
     // SAFETY: The function only computes.
-    let more = unsafe { bindings::rvdpa_identity_grain() }.checked_sub(1)?;
-    let first = iova & !more;
-    let last = iova | more;
-    (found.last <= last).then(|| Translation {
+    let address = unsafe { bindings::rvdpa_virt(first) } as usize;
+    Some(Translation {
         first,
         last,
-        place: Place::kernel(found.place.address.wrapping_sub((iova - first) as usize)),
-        ..found
+        place: Place::kernel(address),
+        permission: Permission::ReadWrite,
     })
 }
 

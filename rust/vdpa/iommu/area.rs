@@ -177,7 +177,7 @@ impl Access<'_> {
             }
             let covering = match found {
                 Some(found) if (found.first..=found.last).contains(&at) => found,
-                _ => self.translate_rings(at, len - done)?,
+                _ => self.translate_rings(at)?,
             };
             found = Some(covering);
             let (place, got) = self.place_of(&covering, at, want, permission)?;

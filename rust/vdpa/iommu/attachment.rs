@@ -154,6 +154,28 @@ impl<S: Send + Unpin> Attachment<S> {
         result
     }
 
+    /// The same without a client's memory, for callers that must not sleep. `None` if there is
+    /// an mm, so that [`enter`](Self::enter) is needed.
+    #[inline]
+    pub fn enter_atomic<R>(&self, work: impl FnOnce(&Context<'_>) -> R) -> Option<R> {
+        let epoch = if self.core.use_va {
+            // If an mm is bound after this, the context is stale.
+            let epoch = self.core.mm_epoch.load(Acquire);
+            if self.core.bound.load(Acquire) {
+                return None;
+            }
+            epoch
+        } else {
+            0
+        };
+        Some(work(&Context {
+            core: &self.core,
+            user: false,
+            epoch,
+            _not_send: NotThreadSafe::default(),
+        }))
+    }
+
     /// Locks the state and gives access to memory.
     ///
     /// `None` if another mm was bound since [`enter`](Self::enter), which has to be called
@@ -296,7 +318,7 @@ impl<S: Unpin> AttachmentGuard<'_, S> {
         let (_, access) = self.split().ok()?;
         let found = match region {
             Region::Rings => access
-                .translate_rings(iova, len)
+                .translate_rings(iova)
                 .and_then(|found| access.place_of(&found, iova, len, permission)),
             Region::Buffers => access.translate(iova, len, permission),
         };

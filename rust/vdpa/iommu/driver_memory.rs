@@ -68,6 +68,7 @@ impl Iommu {
     }
 
     /// Maps memory of a driver, and returns its iova.
+    #[inline]
     fn map_driver_memory(
         &self,
         pa: u64,
@@ -82,6 +83,17 @@ impl Iommu {
             }
             return Ok(pa);
         }
+        self.map_strictly(pa, size, permission, flags)
+    }
+
+    /// The same for mappings with iovas of their own.
+    fn map_strictly(
+        &self,
+        pa: u64,
+        size: usize,
+        permission: Permission,
+        flags: Flags,
+    ) -> Result<u64> {
         // SAFETY: The function only computes.
         let place = Place::kernel(unsafe { bindings::rvdpa_virt(pa) } as usize);
         let space = self.core.space(ASID)?;

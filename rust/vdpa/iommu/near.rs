@@ -4,7 +4,6 @@
 
 use super::{
     access::{
-        identity_block,
         last,
         Access, //
     },
@@ -61,10 +60,7 @@ impl<'a> Near<'a> {
     /// Finds the mapping of a buffer, or of its start.
     #[inline(never)]
     fn look_up(&mut self, iova: u64, len: usize) -> Option<()> {
-        let found = match identity_block(self.access, iova, len) {
-            Some(block) => block,
-            None => self.access.find(iova, len).ok()?,
-        };
+        let found = self.access.find(iova).ok()?;
         // For the permission, and whether it can be reached.
         self.access
             .place_of(&found, iova, len, self.permission)
