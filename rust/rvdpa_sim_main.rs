@@ -73,6 +73,10 @@ module! {
             default: 0,
             description: "Give the rings of receive and transmit queues a group of their own (0 or 1)",
         },
+        busy_poll: u16 {
+            default: 0,
+            description: "For how long workers look for more before they sleep, in microseconds (0 to 10000)",
+        },
         doorbells: u8 {
             default: 0,
             description: "Let clients kick by writing to a page, which is polled (0 or 1)",
@@ -103,6 +107,7 @@ impl kernel::InPlaceModule for RvdpaSim {
                 iova_last: compat::parameter(module_parameters::iova_last.value()),
                 address_spaces: compat::parameter(module_parameters::address_spaces.value()),
                 desc_group: compat::parameter(module_parameters::desc_group.value()),
+                busy_poll: compat::parameter(module_parameters::busy_poll.value()),
                 doorbells: compat::parameter(module_parameters::doorbells.value()),
             })?;
             let workers = OwnedQueue::new(c"rvdpa_sim")?;

@@ -50,6 +50,7 @@ mod operations;
 mod packet;
 mod parameters;
 mod parts;
+mod polling;
 mod port;
 mod provision;
 mod queue;

@@ -6,6 +6,7 @@
 #include <linux/printk.h>
 #include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/workqueue.h>
 #include <net/netlink.h>
 #include <uapi/linux/vdpa.h>
@@ -40,6 +41,11 @@ struct workqueue_struct *rvdpa_alloc_workqueue(const char *name, bool bound)
 	unsigned int flags = bound ? WQ_PERCPU | WQ_CPU_INTENSIVE : WQ_UNBOUND;
 
 	return alloc_workqueue("%s", flags | WQ_HIGHPRI, 0, name);
+}
+
+bool rvdpa_need_resched(void)
+{
+	return need_resched();
 }
 
 bool rvdpa_cpu_online(u32 cpu)

@@ -51,6 +51,7 @@ bool rvdpa_module_get(struct module *module);
 void rvdpa_module_put(struct module *module);
 void rvdpa_wait_for_text(void);
 struct workqueue_struct *rvdpa_alloc_workqueue(const char *name, bool bound);
+bool rvdpa_need_resched(void);
 bool rvdpa_cpu_online(u32 cpu);
 u32 rvdpa_cpumask_choose(const struct cpumask *mask);
 bool rvdpa_ratelimit(void);

@@ -94,6 +94,7 @@ impl Task for ControlQueue {
         _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Commander,
+        _polls: bool,
         _after: &mut After,
     ) -> Outcome {
         let mut commands = Commands {

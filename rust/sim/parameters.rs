@@ -21,6 +21,9 @@ const MAX_SWITCHES: u8 = 64;
 /// The most address spaces that a device can have.
 const MAX_ADDRESS_SPACES: u8 = 64;
 
+/// The longest time for which workers poll, in microseconds.
+const MAX_BUSY_POLL: u16 = 10_000;
+
 /// What the user has given, by the parameters' names.
 pub(crate) struct Given {
     pub(crate) use_va: u8,
@@ -33,6 +36,7 @@ pub(crate) struct Given {
     pub(crate) iova_last: u64,
     pub(crate) address_spaces: u8,
     pub(crate) desc_group: u8,
+    pub(crate) busy_poll: u16,
     pub(crate) doorbells: u8,
 }
 
@@ -56,6 +60,8 @@ pub(crate) struct Parameters {
     pub(crate) iova: IovaRange,
     /// How many address spaces a device has.
     pub(crate) address_spaces: u32,
+    /// For how long workers look for more before they sleep, in microseconds.
+    pub(crate) busy_poll: u16,
     /// Clients may kick by writing to a page.
     pub(crate) doorbells: bool,
 }
@@ -110,6 +116,7 @@ impl Parameters {
             },
             iova: IovaRange { first, last },
             address_spaces: number("address_spaces", spaces, 1..=MAX_ADDRESS_SPACES.into())?.into(),
+            busy_poll: number("busy_poll", given.busy_poll, 0..=MAX_BUSY_POLL)?,
             doorbells: switch("doorbells", given.doorbells)?,
         })
     }

@@ -73,7 +73,13 @@ impl Parts {
         let (num_max, offered) = (parameters.num_max, provision.features);
         let interrupts = Interrupts::new(queues(provision.pairs))?;
         let config_interrupt = interrupts.config().clone();
-        let shared = Shared::new(name, workers, config_interrupt, provision.mac)?;
+        let shared = Shared::new(
+            name,
+            workers,
+            parameters.busy_poll,
+            config_interrupt,
+            provision.mac,
+        )?;
         let shared = Arc::new(shared, GFP_KERNEL).map_err(Error::from)?;
         let mut iommu = Iommu::builder(
             parameters.address_spaces,

@@ -129,6 +129,7 @@ impl Task for Receive {
         _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         _env: &Inboxes,
+        _polls: bool,
         _after: &mut After,
     ) -> Outcome {
         let mut outcome = Outcome {

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) name: CString,
     /// Where the workers run.
     pub(super) workers: QueueHandle,
+    /// For how long they look for more before they sleep, in microseconds.
+    pub(super) busy_poll: u16,
     /// The config interrupt.
     pub(super) config_interrupt: Arc<Callback>,
     /// Counts changes of the configuration.
@@ -68,12 +70,14 @@ impl Shared {
     pub(super) fn new(
         name: &CStr,
         workers: QueueHandle,
+        busy_poll: u16,
         config_interrupt: Arc<Callback>,
         mac: MacAddress,
     ) -> Result<Self> {
         Ok(Self {
             name: CString::try_from_fmt(fmt!("{name}"))?,
             workers,
+            busy_poll,
             config_interrupt,
             generation: Atomic::new(0),
             needs_reset: AtomicFlag::new(false),

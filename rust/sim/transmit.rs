@@ -197,6 +197,7 @@ impl Task for Transmit {
         context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Sender,
+        polls: bool,
         after: &mut After,
     ) -> Outcome {
         if !self.vq.is_running() {
@@ -209,6 +210,7 @@ impl Task for Transmit {
         let mut batch = Batch {
             context,
             env,
+            polls,
             after,
             features: self.features,
             scratch: &mut self.scratch,
@@ -276,6 +278,7 @@ impl From<QueueError> for Stop {
 struct Batch<'b, 'c> {
     context: &'b Context<'c>,
     env: &'b Sender,
+    polls: bool,
     after: &'b mut After,
     features: Features,
     scratch: &'b mut Scratch,
@@ -303,10 +306,11 @@ impl Batch<'_, '_> {
         let done = self.forward(ring, mem);
         // Also after a failure: what was sent must be seen.
         self.counters.publish(ring, mem)?;
-        if done? && !ring.allow_kicks(mem)? {
-            return Ok(Next::Sleep);
-        }
-        Ok(Next::Continue)
+        Ok(match done? {
+            true if self.polls => Next::Poll,
+            true if !ring.allow_kicks(mem)? => Next::Sleep,
+            _ => Next::Continue,
+        })
     }
 
     /// Whether the batch is over.

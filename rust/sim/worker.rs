@@ -13,6 +13,10 @@ use super::{
         DeviceMemory, //
     },
     notify::Notify,
+    polling::{
+        Poll,
+        Polling, //
+    },
     queue::Vq,
     receive::Receive,
     shared::Shared,
@@ -94,12 +98,14 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
         index
     }
 
-    /// Handles a batch.
+    /// Handles a batch. If the worker `polls`, it will look again before long, so that there
+    /// is no need for kicks.
     fn run(
         &mut self,
         context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Self::Env,
+        polls: bool,
         after: &mut After,
     ) -> Outcome;
 }
@@ -117,6 +123,8 @@ pub(super) struct Outcome {
 pub(super) enum Next {
     /// Wait for a kick.
     Sleep,
+    /// The same, but kicks were not asked for: the worker polls.
+    Poll,
     /// There is more.
     Continue,
     /// Bring memory in, and go on.
@@ -214,6 +222,7 @@ pub(super) struct Worker<T: Task> {
     /// See [`Task::index`].
     index: u16,
     pub(super) notify: Notify,
+    polling: Polling,
     /// Keeps the work from running twice at a time.
     turn: Turn,
     /// How many of the next kicks are served in place: see [`kicked`](Self::kicked).
@@ -236,6 +245,7 @@ impl<T: Task> Worker<T> {
         index: u16,
         notify: Notify,
     ) -> Result<Arc<Self>> {
+        let busy_poll = shared.busy_poll;
         let room = KVec::with_capacity(T::receivers(&env), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -245,6 +255,7 @@ impl<T: Task> Worker<T> {
                 shared,
                 index,
                 notify,
+                polling: Polling::new(busy_poll),
                 turn: Turn::new(),
                 in_place: Atomic::new(0),
                 after <- new_spinlock_bh!(room, "rvdpa_sim::Worker::after"),
@@ -291,7 +302,9 @@ impl<T: Task> Worker<T> {
         let more = this.turn.run(|| {
             this.with_room(|after| {
                 this.attachment
-                    .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, after).more)
+                    .enter_atomic(|context| {
+                        this.work(context, BATCHES_IN_PLACE, false, after).more
+                    })
                     .unwrap_or(true)
             })
         });
@@ -309,7 +322,9 @@ impl<T: Task> Worker<T> {
     }
 
     /// Handles batches until there is nothing to do, or enough was done.
-    fn work(&self, context: &Context<'_>, enough: u32, after: &mut After) -> Done {
+    fn work(&self, context: &Context<'_>, enough: u32, polls: bool, after: &mut After) -> Done {
+        let mut polls = polls;
+        let mut poll: Option<Poll> = None;
         let mut fault_ins = 0;
         let mut batches = 0;
         let mut done = Done {
@@ -317,7 +332,7 @@ impl<T: Task> Worker<T> {
             more: true,
         };
         while batches < enough {
-            let Some(outcome) = self.batch(context, after) else {
+            let Some(outcome) = self.batch(context, polls, after) else {
                 // Another client's memory: has to be prepared anew.
                 return done;
             };
@@ -326,11 +341,22 @@ impl<T: Task> Worker<T> {
             if outcome.completed > 0 {
                 fault_ins = 0;
                 done.completed = done.completed.saturating_add(outcome.completed);
+                if poll.take().is_some() {
+                    self.polling.end(true);
+                }
             }
             match outcome.next {
                 Next::Sleep => {
                     done.more = false;
                     return done;
+                }
+                Next::Poll => {
+                    let poll = poll.get_or_insert_with(|| self.polling.start());
+                    if !self.polling.goes_on(poll) {
+                        self.polling.end(false);
+                        // Once more, to ask for kicks.
+                        polls = false;
+                    }
                 }
                 Next::Continue => batches += 1,
                 Next::FaultIn(place) => {
@@ -347,7 +373,7 @@ impl<T: Task> Worker<T> {
         done
     }
 
-    fn batch(&self, context: &Context<'_>, after: &mut After) -> Option<Outcome> {
+    fn batch(&self, context: &Context<'_>, polls: bool, after: &mut After) -> Option<Outcome> {
         let mut guard = self.attachment.lock(context)?;
         let (task, access) = guard.split().ok()?;
         let mem = DeviceMemory(access);
@@ -359,7 +385,7 @@ impl<T: Task> Worker<T> {
                 next: Next::Sleep,
             });
         }
-        Some(task.run(context, &mem, &self.env, after))
+        Some(task.run(context, &mem, &self.env, polls, after))
     }
 
     /// Brings memory in for the `times`th time, or stops the virtqueue if its client has
@@ -415,7 +441,7 @@ impl<T: Task> WorkItem for Worker<T> {
         let more = this.turn.run(|| {
             let done = this.with_room(|after| {
                 this.attachment
-                    .enter(|context| this.work(context, BATCHES, after))
+                    .enter(|context| this.work(context, BATCHES, this.polling.is_on(), after))
             });
             let few = !done.more && done.completed <= FEW;
             this.in_place.store(if few { IN_PLACE } else { 0 }, Relaxed);

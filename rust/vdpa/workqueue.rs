@@ -153,6 +153,13 @@ impl QueueHandle {
     }
 }
 
+/// Whether others want the processor that the caller has.
+#[inline]
+pub fn need_resched() -> bool {
+    // SAFETY: The function may be called in any context.
+    unsafe { bindings::rvdpa_need_resched() }
+}
+
 /// Keeps work from running twice at a time.
 ///
 /// # Examples
