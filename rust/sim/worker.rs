@@ -302,9 +302,7 @@ impl<T: Task> Worker<T> {
         let more = this.turn.run(|| {
             this.with_room(|after| {
                 this.attachment
-                    .enter_atomic(|context| {
-                        this.work(context, BATCHES_IN_PLACE, false, after).more
-                    })
+                    .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, false, after).more)
                     .unwrap_or(true)
             })
         });

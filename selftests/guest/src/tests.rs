@@ -26,6 +26,7 @@ mod migration;
 mod multiqueue;
 mod negotiation;
 mod parameters;
+mod polling;
 mod ports;
 mod rings;
 mod shape;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Test> {
         rings::STATE,
         rings::NOTIFICATIONS,
         rings::IN_ORDER,
+        polling::TESTS,
         control_queue::TESTS,
         control_queue::CHAINS,
         control_queue::FILTERS,

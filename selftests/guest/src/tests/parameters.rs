@@ -34,6 +34,7 @@ fn each(_: &mut Context) -> Outcome {
         "switches=2",
         "ageing=1",
         "ageing=65535",
+        "busy_poll=10000",
     ] {
         module::load(parameters)?;
         tool::vdpa("mgmtdev show rvdpasim_net").when(parameters)?;
@@ -58,6 +59,7 @@ fn bad_numbers(context: &mut Context) -> Outcome {
     for (parameter, advice) in [
         ("use_va=2", "give 0 or 1"),
         ("strict=255", "give 0 or 1"),
+        ("busy_poll=10001", "give a number from 0 to 10000"),
         ("switches=65", "give a number from 0 to 64"),
         ("switches=255", "give a number from 0 to 64"),
         ("ageing=0", "give a number from 1 to 65535"),

@@ -55,6 +55,8 @@ macro_rules! each_ring {
 }
 pub(super) use each_ring;
 
+pub(super) use notifications::is_idle;
+
 pub use in_order::TESTS as IN_ORDER;
 pub use notifications::TESTS as NOTIFICATIONS;
 pub use state::TESTS as STATE;

@@ -68,7 +68,7 @@ fn interrupts(context: &mut Context, format: Format) -> Outcome {
 }
 
 /// Whether the device has said that it wants a kick for the next frame, the `count`th.
-fn is_idle(net: &Net, count: u16) -> bool {
+pub(in crate::tests) fn is_idle(net: &Net, count: u16) -> bool {
     let queue = &net.tx;
     let indexed = net.has(Features::EVENT_IDX);
     match &queue.driver {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Workers that look for more before they sleep: `busy_poll`.
+
+use super::rings::{is_idle, running};
+use crate::{
+    check, check_eq, frame,
+    harness::{Context, Test},
+    outcome::Outcome,
+    sys::{wait_for, SOON},
+    vhost::{Format, Net},
+};
+
+/// The longest time that there is.
+const PA: &str = "busy_poll=10000";
+const VA: &str = "busy_poll=10000 use_va=1";
+
+pub const TESTS: &[Test] = &[
+    Test::new("polling.pa.split.few_kicks", |context| {
+        few(context, Format::Split)
+    })
+    .with(PA),
+    Test::new("polling.pa.packed.few_kicks", |context| {
+        few(context, Format::Packed)
+    })
+    .with(PA),
+    Test::new("polling.va.split.few_kicks", |context| {
+        few(context, Format::Split)
+    })
+    .with(VA),
+    Test::new("polling.va.packed.few_kicks", |context| {
+        few(context, Format::Packed)
+    })
+    .with(VA),
+    Test::new("polling.it_ends", ends).with(PA),
+    Test::new("polling.suspend_while_it_lasts", suspend).with(PA),
+    Test::new("polling.deleted_while_it_lasts", deleted).with(PA),
+];
+
+/// Sends a frame, with a kick if one is wanted. Returns whether it was.
+fn send(net: &mut Net, number: u64) -> Outcome<bool> {
+    net.fill_rx()?;
+    let bytes = frame::make(80, net.mac, net.mac, number);
+    check!(net.add_frame(&bytes), "no room in the transmit queue");
+    net.tx.driver.publish();
+    let wanted = net.tx.driver.needs_kick();
+    if wanted {
+        net.tx.kick()?;
+    }
+    Ok(wanted)
+}
+
+/// The same, and takes it back.
+fn send_and_receive(net: &mut Net, number: u64) -> Outcome<bool> {
+    let wanted = send(net, number)?;
+    let bytes = frame::make(80, net.mac, net.mac, number);
+    check_eq!(net.wait_receive()?, bytes, "frame {number}");
+    net.reap()?;
+    Ok(wanted)
+}
+
+/// A driver that goes on at once finds the worker awake.
+fn few(context: &mut Context, format: Format) -> Outcome {
+    const FRAMES: u64 = 500;
+    let (device, mut net) = running(context, "poll", format)?;
+    let mut kicks = 0;
+    for number in 0..FRAMES {
+        kicks += u64::from(send_and_receive(&mut net, number)?);
+    }
+    check!(
+        kicks < FRAMES / 2,
+        "a worker that polls wanted {kicks} kicks for {FRAMES} frames"
+    );
+    drop(net);
+    device.delete()
+}
+
+/// A worker to which nothing comes wants kicks before long.
+fn ends(context: &mut Context) -> Outcome {
+    let (device, mut net) = running(context, "poll", Format::Split)?;
+    for number in 0..10 {
+        send_and_receive(&mut net, number)?;
+        wait_for("a worker that sleeps", SOON, || {
+            Ok(is_idle(&net, number as u16 + 1).then_some(()))
+        })?;
+    }
+    drop(net);
+    device.delete()
+}
+
+/// `SUSPEND` does not wait for it to end, and nothing gets lost.
+fn suspend(context: &mut Context) -> Outcome {
+    let (device, mut net) = running(context, "poll", Format::Split)?;
+    for round in 0..50 {
+        send_and_receive(&mut net, 2 * round)?;
+        net.client.suspend()?;
+        // The worker, which has not asked for kicks, does not look any more.
+        net.fill_rx()?;
+        let bytes = frame::make(80, net.mac, net.mac, 2 * round + 1);
+        check!(net.add_frame(&bytes), "no room in the transmit queue");
+        net.tx.kick_if_needed()?;
+        net.client.resume()?;
+        check_eq!(net.wait_receive()?, bytes, "frame of round {round}");
+        net.reap()?;
+    }
+    drop(net);
+    device.delete()
+}
+
+/// Devices go while their workers poll.
+fn deleted(context: &mut Context) -> Outcome {
+    for round in 0..10 {
+        let (device, mut net) = running(context, "poll", Format::Split)?;
+        send_and_receive(&mut net, round)?;
+        send(&mut net, round)?;
+        drop(net);
+        device.delete()?;
+    }
+    Ok(())
+}
