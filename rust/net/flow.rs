@@ -18,9 +18,13 @@ pub use symmetric::{
     symmetric, //
 };
 pub use toeplitz::{
+    Sums,
     Toeplitz,
-    KEY_LEN, //
+    KEY_LEN,
+    SUMS, //
 };
+
+use core::borrow::BorrowMut;
 
 /// A set of what is hashed, numbered as in virtio (5.1.6.4.3.1).
 ///
@@ -68,7 +72,7 @@ pub struct Hash {
     pub report: u16,
 }
 
-impl Toeplitz {
+impl<S: BorrowMut<[Sums]>> Toeplitz<S> {
     /// The hash of a packet with these headers, if `types` are to be hashed (5.1.6.4.3);
     /// nothing if none of them fits.
     ///

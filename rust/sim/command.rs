@@ -18,7 +18,8 @@ use crate::{
         filter::Modes,
         flow::{
             HashTypes,
-            Toeplitz, //
+            Toeplitz,
+            SUMS, //
         },
     },
     vdpa::CoalescingParameters,
@@ -96,9 +97,8 @@ impl Wishes {
             None => Spread::Automatic(self.pairs),
         };
         let hasher = if hashes && self.hash_types != HashTypes::default() {
-            let mut toeplitz = KBox::new(Toeplitz::new(), GFP_ATOMIC)?;
-            toeplitz.set_key(&self.key);
-            Some((self.hash_types, toeplitz))
+            let room = KVec::from_elem([0; 16], SUMS, GFP_ATOMIC)?;
+            Some((self.hash_types, Toeplitz::new(room, &self.key)))
         } else {
             None
         };

@@ -72,7 +72,7 @@ struct Answer {
 
 /// Answers of the fabric, for as long as they are good.
 pub(super) struct Lookups {
-    answers: [Option<Answer>; ANSWERS],
+    answers: KBox<[Option<Answer>; ANSWERS]>,
     flood: Option<Question>,
     targets: KVec<Arc<Port>>,
     /// Those that do not want the flooded frame.
@@ -84,7 +84,7 @@ impl Lookups {
     pub(super) fn new(fabric: &Fabric) -> Result<Self> {
         let room = if fabric.is_switch() { MAX_PORTS } else { 0 };
         Ok(Self {
-            answers: [const { None }; ANSWERS],
+            answers: KBox::new([const { None }; ANSWERS], GFP_KERNEL)?,
             flood: None,
             targets: KVec::with_capacity(room, GFP_KERNEL)?,
             strangers: KVec::with_capacity(room, GFP_KERNEL)?,
@@ -175,7 +175,7 @@ impl Lookups {
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
-        self.answers = [const { None }; ANSWERS];
+        *self.answers = [const { None }; ANSWERS];
         self.flood = None;
         self.targets.clear();
         self.strangers.clear();

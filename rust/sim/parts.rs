@@ -63,6 +63,8 @@ fn interrupt(interrupts: &Interrupts, index: u16) -> Result<Arc<Callback>> {
 
 impl Parts {
     /// Makes the parts of a device with this name, to be connected to `fabric`.
+    // Each on a stack of its own: some are large before they are where they stay.
+    #[inline(never)]
     pub(super) fn new(
         name: &CStr,
         parameters: &Parameters,
@@ -70,7 +72,6 @@ impl Parts {
         workers: QueueHandle,
         fabric: Arc<Fabric>,
     ) -> Result<Self, Refusal> {
-        let (num_max, offered) = (parameters.num_max, provision.features);
         let interrupts = Interrupts::new(queues(provision.pairs))?;
         let config_interrupt = interrupts.config().clone();
         let shared = Shared::new(
@@ -95,18 +96,8 @@ impl Parts {
             &interrupts,
             &shared,
         )?;
-        let mut attachments = KVec::new();
-        for _ in 0..provision.pairs {
-            let transmit = Transmit::new(num_max, offered, Lookups::new(&fabric)?)?;
-            let class = static_lock_class!();
-            let attachment = iommu.attach(transmit, c"rvdpa_sim::Transmit", class)?;
-            attachments
-                .push(attachment, GFP_KERNEL)
-                .map_err(Error::from)?;
-        }
-        let control = ControlQueue::new(num_max, offered, provision.limits(Features::NONE))?;
-        let class = static_lock_class!();
-        let control = iommu.attach(control, c"rvdpa_sim::ControlQueue", class)?;
+        let attachments = senders(parameters, provision, &fabric, &mut iommu)?;
+        let control = control(parameters, provision, &mut iommu)?;
 
         let port = fabric.name().map_err(|e| match e {
             ENOSPC => Refusal::Full,
@@ -149,7 +140,39 @@ fn copy<T>(all: &[Arc<T>]) -> Result<KVec<Arc<T>>> {
     Ok(copy)
 }
 
+/// Makes what the transmit queues consist of.
+#[inline(never)]
+fn senders(
+    parameters: &Parameters,
+    provision: &Provision,
+    fabric: &Fabric,
+    iommu: &mut IommuBuilder,
+) -> Result<KVec<Arc<Attachment<Transmit>>>> {
+    let mut attachments = KVec::with_capacity(provision.pairs.into(), GFP_KERNEL)?;
+    for _ in 0..provision.pairs {
+        let lookups = Lookups::new(fabric)?;
+        let transmit = Transmit::new(parameters.num_max, provision.features, lookups)?;
+        let class = static_lock_class!();
+        let attachment = iommu.attach(transmit, c"rvdpa_sim::Transmit", class)?;
+        attachments.push(attachment, GFP_KERNEL)?;
+    }
+    Ok(attachments)
+}
+
+/// Makes what the control queue consists of.
+#[inline(never)]
+fn control(
+    parameters: &Parameters,
+    provision: &Provision,
+    iommu: &mut IommuBuilder,
+) -> Result<Arc<Attachment<ControlQueue>>> {
+    let limits = provision.limits(Features::NONE);
+    let control = ControlQueue::new(parameters.num_max, provision.features, limits)?;
+    iommu.attach(control, c"rvdpa_sim::ControlQueue", static_lock_class!())
+}
+
 /// Makes the receive queues.
+#[inline(never)]
 fn receivers(
     parameters: &Parameters,
     provision: &Provision,

@@ -10,6 +10,7 @@ use crate::{
             self,
             Hash,
             HashTypes,
+            Sums,
             Toeplitz, //
         },
         frame::Headers,
@@ -22,7 +23,7 @@ use kernel::prelude::*;
 pub(super) struct Steering {
     pub(super) spread: Spread,
     /// What is hashed, if anything is.
-    pub(super) hasher: Option<(HashTypes, KBox<Toeplitz>)>,
+    pub(super) hasher: Option<(HashTypes, Toeplitz<KVec<Sums>>)>,
     /// Whether the hash is reported with each frame.
     pub(super) report: bool,
 }

@@ -2,33 +2,33 @@
 
 //! The Toeplitz hash.
 
+use core::borrow::BorrowMut;
+
 /// Longest key in bytes.
 pub const KEY_LEN: usize = 40;
 
 /// Most bytes that are hashed: two addresses of IPv6 and two ports.
 const MAX_INPUT: usize = 36;
 
+/// The sums for the values of half a byte.
+pub type Sums = [u32; 16];
+
+/// How many [`Sums`] there are: for the high and the low half of each byte.
+pub const SUMS: usize = MAX_INPUT * 2;
+
 /// The Toeplitz hash with a certain key.
 ///
 /// The hash is the sum, without carries, of a part of the key for each bit that is set. The
-/// sums for each four bits are kept here, 4.5 KiB, so that a byte costs two additions.
+/// sums for each four bits are kept, 4.5 KiB, so that a byte costs two additions. Where they
+/// are kept is up to the user: that is much for a stack.
 #[derive(Clone)]
-pub struct Toeplitz {
-    /// For the high and the low half of each byte, the sum for each of its values.
-    sums: [[u32; 16]; MAX_INPUT * 2],
-}
+pub struct Toeplitz<S = [Sums; SUMS]>(S);
 
-impl Toeplitz {
-    /// The hash with a key of zeroes: always zero.
-    pub const fn new() -> Self {
-        Self {
-            sums: [[0; 16]; MAX_INPUT * 2],
-        }
-    }
-
-    /// The hash with `key`.
-    pub fn with_key(key: &[u8]) -> Self {
-        let mut hash = Self::new();
+impl<S: BorrowMut<[Sums]>> Toeplitz<S> {
+    /// The hash with `key`, which uses `room` for [`SUMS`] sums. With less room, as many bytes
+    /// fewer are hashed.
+    pub fn new(room: S, key: &[u8]) -> Self {
+        let mut hash = Self(room);
         hash.set_key(key);
         hash
     }
@@ -44,7 +44,7 @@ impl Toeplitz {
         for _ in 0..4 {
             window = next(window);
         }
-        for halves in self.sums.chunks_exact_mut(2) {
+        for halves in self.0.borrow_mut().chunks_exact_mut(2) {
             window = next(window);
             for (half, sums) in halves.iter_mut().enumerate() {
                 // The 35 bits from the half on, of which each bit has 32.
@@ -64,7 +64,7 @@ impl Toeplitz {
     #[inline(always)]
     pub(super) fn start(&self) -> Digest<'_> {
         Digest {
-            rest: &self.sums,
+            rest: self.0.borrow(),
             value: 0,
         }
     }
@@ -77,16 +77,10 @@ impl Toeplitz {
     }
 }
 
-impl Default for Toeplitz {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A hash in the making.
 pub(super) struct Digest<'a> {
     /// The sums for what comes next.
-    rest: &'a [[u32; 16]],
+    rest: &'a [Sums],
     value: u32,
 }
 
