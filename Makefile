@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 # Which kernel (see `make help`), and other choices of the user.
-export KERNEL KDIR MIRROR V INSTALL_MOD_PATH QUICK
+export KERNEL KDIR MIRROR V INSTALL_MOD_PATH QUICK MINUTES SEED
 
 S := scripts
 
@@ -35,6 +35,10 @@ check-guest: ## the tests in a guest with the kernel of KERNEL
 .PHONY: check-clients
 check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in a guest
 	@$S/check-clients
+
+.PHONY: soak
+soak: ## everything at random, in a guest: MINUTES=n (10), SEED=n (the time)
+	@$S/soak
 
 .PHONY: bench bench-check
 bench: ## measure, beside the kernel's own simulator: table, JSON, plots (QUICK=1: less)

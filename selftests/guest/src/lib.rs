@@ -25,6 +25,7 @@
 //! | [`bench`] | measurements |
 //! | [`harness`] | runs tests, each in a process of its own |
 //! | [`tests`] | the tests |
+//! | [`soak`] | everything at random |
 //! | [`clients`] | tests with clients that others wrote |
 
 pub mod arena;
@@ -50,6 +51,7 @@ pub mod packet;
 pub mod parent;
 pub mod pcap;
 pub mod qemu;
+pub mod soak;
 pub mod stream;
 pub mod sys;
 pub mod testpmd;

@@ -30,12 +30,15 @@ mod polling;
 mod ports;
 mod rings;
 mod shape;
+mod soak;
 mod steering;
 mod switch_raw;
 mod tool;
 mod traffic;
 mod virtio;
 mod xdp;
+
+pub use leaks::usage;
 
 use crate::{
     device,
@@ -111,6 +114,7 @@ pub fn all() -> Vec<Test> {
         ports::TESTS,
         lifetime::TESTS,
         leaks::TESTS,
+        soak::TESTS,
         traffic::TESTS,
         capture::TESTS,
         link::TESTS,

@@ -2,7 +2,7 @@
 
 //! Nothing is lost over many lives of a device.
 
-mod usage;
+pub mod usage;
 
 use crate::{
     check,
