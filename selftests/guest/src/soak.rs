@@ -6,7 +6,7 @@
 //! What is done follows from a seed. What is asserted at any time: each frame comes, counters
 //! agree, the module cannot be unloaded; and at the end: nothing was lost.
 
-mod client;
+pub mod client;
 mod dice;
 mod slot;
 

@@ -11,6 +11,7 @@ mod control_queue;
 mod debugfs;
 mod delivery;
 mod ethtool;
+mod fail_nth;
 mod filter;
 mod headers;
 mod hostile;
@@ -25,6 +26,7 @@ mod mergeable;
 mod migration;
 mod multiqueue;
 mod negotiation;
+mod outside;
 mod parameters;
 mod polling;
 mod ports;
@@ -115,6 +117,8 @@ pub fn all() -> Vec<Test> {
         lifetime::TESTS,
         leaks::TESTS,
         soak::TESTS,
+        outside::TESTS,
+        fail_nth::TESTS,
         traffic::TESTS,
         capture::TESTS,
         link::TESTS,

@@ -105,6 +105,20 @@ fn to_vhost(_: &mut Context) -> Outcome {
     device.delete()
 }
 
+/// What the interface and the devices have counted, for a failure.
+fn known_of(interface: &str) -> String {
+    let mut all = Vec::new();
+    for name in ["tx_packets", "tx_dropped", "rx_packets", "rx_dropped"] {
+        all.push(format!("{name} {:?}", netdev::counter(interface, name)));
+    }
+    const DEVICES: &str = "/sys/kernel/debug/rvdpa_sim/devices";
+    for device in crate::sys::names(DEVICES) {
+        let queues = std::fs::read_to_string(format!("{DEVICES}/{device}/queues"));
+        all.push(queues.unwrap_or_default());
+    }
+    all.join("; ")
+}
+
 /// Sends frames in batches and checks that all come back, in order, as they were.
 fn check_sizes(interface: &str, sizes: impl Iterator<Item = usize>) -> Outcome {
     let mac = netdev::mac(interface)?;
@@ -126,8 +140,9 @@ fn check_sizes(interface: &str, sizes: impl Iterator<Item = usize>) -> Outcome {
         check_eq!(
             got.len(),
             sent.len(),
-            "frames that came back, from size {}",
-            sizes[0]
+            "frames that came back, from size {}; {}",
+            sizes[0],
+            known_of(interface)
         );
         for (got, sent) in got.iter().zip(&sent) {
             let difference = frame::difference(got, sent);

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Each allocation fails in turn: the first of a system call, the second, and so on until the
+//! call needs no more. The kernel has to be built for it (`CONFIG_FAULT_INJECTION`): it is told
+//! by `/proc/self/fail-nth` which one of this process fails.
+
+use super::usage::Usage;
+use crate::{
+    arena::View,
+    check,
+    device::{Device, Driver, MAC},
+    harness::{Context, Test},
+    ioctl::{self, backend, Permission},
+    netlink::{attribute, Attributes, Bus},
+    outcome::{Outcome, While},
+    skip,
+    sys::{self, wait_for, SOON},
+    tests::rings::{kind, plan, FEW},
+    vhost::{Client, Net},
+};
+use nix::errno::Errno;
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+pub const TESTS: &[Test] = &[
+    Test::new("fail_nth.dev_add", add).seconds(300),
+    Test::new("fail_nth.bind_vhost", bind_vhost).seconds(300),
+    Test::new("fail_nth.bind_virtio", bind_virtio).seconds(300),
+    Test::new("fail_nth.open", open).seconds(300),
+    Test::new("fail_nth.map", map).seconds(300),
+    Test::new("fail_nth.map_va", map)
+        .with("use_va=1")
+        .seconds(300),
+    Test::new("fail_nth.set_map", set_map)
+        .with("batch_mapping=1")
+        .seconds(300),
+    Test::new("fail_nth.set_map_va", set_map)
+        .with("batch_mapping=1 use_va=1")
+        .seconds(300),
+    Test::new("fail_nth.until_driver_ok", start).seconds(300),
+    Test::new("fail_nth.until_driver_ok_va", start)
+        .with("use_va=1")
+        .seconds(300),
+];
+
+const FILE: &str = "/proc/self/fail-nth";
+
+/// No system call is to need so many allocations.
+const MOST: u32 = 5000;
+
+/// What a call may say whose allocation failed, or whose copy from or to the process did.
+const CLEAN: [Errno; 6] = [
+    Errno::ENOMEM,
+    Errno::EFAULT,
+    Errno::ENOBUFS,
+    Errno::ENFILE,
+    Errno::EAGAIN,
+    Errno::ENOSPC,
+];
+
+/// Has allocations of this process fail.
+struct Injector(File);
+
+impl Injector {
+    fn new() -> Outcome<Self> {
+        if !Path::new(FILE).exists() {
+            skip!("this kernel has no {FILE} (CONFIG_FAULT_INJECTION)");
+        }
+        for kind in ["failslab", "fail_page_alloc"] {
+            let folder = Path::new("/sys/kernel/debug").join(kind);
+            if !folder.exists() {
+                skip!("this kernel has no {}", folder.display());
+            }
+            // Those that may wait, too; and without a word each time.
+            for (name, value) in [
+                ("ignore-gfp-wait", "N"),
+                ("ignore-gfp-highmem", "N"),
+                ("min-order", "0"),
+                ("verbose", "0"),
+            ] {
+                let file = folder.join(name);
+                if file.exists() {
+                    sys::write(file, value)?;
+                }
+            }
+        }
+        let file = OpenOptions::new().read(true).write(true).open(FILE)?;
+        Ok(Self(file))
+    }
+
+    /// Does something with the `nth` allocation failing. Returns how it went, and whether there
+    /// were so many.
+    fn with<T>(&mut self, nth: u32, act: impl FnOnce() -> T) -> Outcome<(T, bool)> {
+        self.write(nth)?;
+        let got = act();
+        self.0.seek(SeekFrom::Start(0))?;
+        let mut text = [0; 16];
+        // What is left of the number: nothing, if it has failed.
+        let len = self.0.read(&mut text)?;
+        self.write(0)?;
+        let left = String::from_utf8_lossy(&text[..len]);
+        Ok((got, left.trim() == "0"))
+    }
+
+    fn write(&mut self, nth: u32) -> Outcome {
+        self.0.seek(SeekFrom::Start(0))?;
+        write!(self.0, "{nth}").when(FILE)
+    }
+}
+
+/// Whether an error is one that a failed allocation may end in.
+fn is_clean(text: &str) -> bool {
+    CLEAN.iter().any(|errno| {
+        let number = format!("os error {})", *errno as i32);
+        text.contains(&format!("{errno:?}")) || text.contains(&number)
+    })
+}
+
+/// Does something with each allocation failing in turn; `undo` removes what there is of it.
+fn sweep<T>(
+    context: &mut Context,
+    mut act: impl FnMut() -> Outcome<T>,
+    mut undo: impl FnMut(Option<T>) -> Outcome,
+) -> Outcome {
+    let mut injector = Injector::new()?;
+    let mut both = |context: &mut Context, nth: Option<u32>| -> Outcome<(bool, bool)> {
+        let Some(nth) = nth else {
+            let made = act().when("with nothing failing")?;
+            undo(Some(made))?;
+            return Ok((true, false));
+        };
+        context.step(format_args!("allocation {nth}"));
+        let (got, failed) = injector.with(nth, &mut act)?;
+        match got {
+            Ok(made) => {
+                undo(Some(made)).when(format_args!("allocation {nth}"))?;
+                Ok((true, failed))
+            }
+            Err(stop) => {
+                check!(failed, "it fails with nothing failing: {}", stop.text());
+                check!(is_clean(stop.text()), "allocation {nth}: {}", stop.text());
+                undo(None).when(format_args!("allocation {nth}"))?;
+                Ok((false, failed))
+            }
+        }
+    };
+    // What is made once is there.
+    for _ in 0..20 {
+        both(context, None)?;
+    }
+    let before = Usage::settled()?;
+    let (mut errors, mut last) = (0, 0);
+    for nth in 1.. {
+        check!(nth < MOST, "it allocates for ever");
+        let (went, failed) = both(context, Some(nth))?;
+        if !failed {
+            break;
+        }
+        last = nth;
+        if !went {
+            errors += 1;
+        }
+        // The next try works.
+        both(context, None).when(format_args!("after allocation {nth}"))?;
+    }
+    context.note(format_args!("{last} allocations, {errors} errors"));
+    check!(last > 0 && errors > 0, "no allocation failed");
+    let lost = Usage::settled()?.lost_since(&before, i64::from(last));
+    check!(lost.is_empty(), "lost: {}", lost.join("; "));
+    Ok(())
+}
+
+const NAME: &str = "nth";
+
+/// Deletes the device, if it is there.
+fn delete() -> Outcome {
+    if crate::device::all().iter().any(|name| name == NAME) {
+        Bus::new()?.delete(NAME).when("dev del")?;
+    }
+    Ok(())
+}
+
+fn add(context: &mut Context) -> Outcome {
+    let mut bus = Bus::new()?;
+    let attributes = || Attributes::named(NAME.as_bytes()).put(attribute::NET_CFG_MACADDR, &MAC);
+    sweep(
+        context,
+        || Ok(bus.add(attributes())?),
+        // It may be there though its maker was not told.
+        |_| delete(),
+    )
+}
+
+fn bind(context: &mut Context, driver: Driver) -> Outcome {
+    let device = Device::add_mac(NAME, MAC)?;
+    let path = device.path();
+    sys::write(path.join("driver_override"), driver.name())?;
+    let bind = format!("{}/drivers/{}/bind", crate::device::BUS, driver.name());
+    sweep(
+        context,
+        || sys::write(&bind, NAME),
+        |_| {
+            if device.driver().is_some() {
+                device.unbind()?;
+            }
+            Ok(())
+        },
+    )?;
+    device.delete()
+}
+
+fn bind_vhost(context: &mut Context) -> Outcome {
+    bind(context, Driver::Vhost)
+}
+
+fn bind_virtio(context: &mut Context) -> Outcome {
+    bind(context, Driver::Virtio)
+}
+
+/// Waits until nobody has the device open.
+fn free(path: &str) -> Outcome {
+    wait_for("the device is free", SOON, || {
+        match Client::open_only(path) {
+            Ok(_) => Ok(Some(())),
+            Err(error) if crate::vhost::errno(&error) == Some(Errno::EBUSY) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+fn open(context: &mut Context) -> Outcome {
+    let (device, path) = Device::for_vhost(NAME)?;
+    sweep(
+        context,
+        || Ok(Client::open_only(&path)?),
+        |client| {
+            drop(client);
+            free(&path)
+        },
+    )?;
+    device.delete()
+}
+
+/// Where memory is shown to the device.
+const AT: u64 = 0x4000_0000;
+
+/// How much of it.
+const LEN: usize = 64 << 12;
+
+/// A client with memory, which has been there once.
+fn client(context: &Context, path: &str, features: u64) -> Outcome<(Client, View)> {
+    let client = Client::open_with(path, backend::ALWAYS | features)?;
+    let view = View::new(kind(context), AT, LEN)?;
+    rvdpa_virtio::mock::DriverMemory::write(&view, AT, &vec![1; LEN]);
+    Ok((client, view))
+}
+
+fn map(context: &mut Context) -> Outcome {
+    let (device, path) = Device::for_vhost(NAME)?;
+    let (client, view) = client(context, &path, 0)?;
+    let pointer = view.pointer(AT, LEN);
+    sweep(
+        context,
+        || {
+            Ok(ioctl::map(
+                &client,
+                0,
+                AT,
+                LEN as u64,
+                pointer,
+                Permission::Both,
+            )?)
+        },
+        |_| Ok(ioctl::unmap(&client, 0, AT, LEN as u64)?),
+    )?;
+    drop(client);
+    device.delete()
+}
+
+fn set_map(context: &mut Context) -> Outcome {
+    let (device, path) = Device::for_vhost(NAME)?;
+    let (client, view) = client(context, &path, 0)?;
+    let pointer = view.pointer(AT, LEN);
+    sweep(
+        context,
+        || {
+            ioctl::batch_begin(&client, 0)?;
+            let mapped = ioctl::map(&client, 0, AT, LEN as u64, pointer, Permission::Both);
+            let end = ioctl::batch_end(&client, 0);
+            mapped?;
+            Ok(end?)
+        },
+        |_| {
+            ioctl::batch_begin(&client, 0)?;
+            ioctl::unmap(&client, 0, AT, LEN as u64)?;
+            Ok(ioctl::batch_end(&client, 0)?)
+        },
+    )?;
+    drop(client);
+    device.delete()
+}
+
+/// All that a driver does until it runs, and its first frames without anything failing.
+fn start(context: &mut Context) -> Outcome {
+    let (device, path) = Device::for_vhost(NAME)?;
+    let plan = plan(context);
+    sweep(
+        context,
+        || Net::new(&path, plan),
+        |net| {
+            if let Some(mut net) = net {
+                net.loop_frames(FEW)?;
+            }
+            free(&path)
+        },
+    )?;
+    device.delete()
+}
