@@ -131,20 +131,24 @@ impl Socket {
             .iter_mut()
             .map(|slice| header((&raw mut *slice).cast()))
             .collect();
-        // SAFETY: The headers refer to the buffers, which are ours alone meanwhile.
-        let received = unsafe {
-            libc::recvmmsg(
-                self.fd.as_raw_fd(),
-                headers.as_mut_ptr(),
-                headers.len() as libc::c_uint,
-                libc::MSG_WAITFORONE,
-                null_mut(),
-            )
-        };
-        let received = match Errno::result(received) {
-            Ok(received) => received as usize,
-            Err(Errno::EAGAIN) => 0,
-            Err(errno) => return Err(errno).when("recvmmsg"),
+        let received = loop {
+            // SAFETY: The headers refer to the buffers, which are ours alone meanwhile.
+            let received = unsafe {
+                libc::recvmmsg(
+                    self.fd.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    headers.len() as libc::c_uint,
+                    libc::MSG_WAITFORONE,
+                    null_mut(),
+                )
+            };
+            match Errno::result(received) {
+                Ok(received) => break received as usize,
+                Err(Errno::EAGAIN) => break 0,
+                // The process was stopped or frozen, and goes on.
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).when("recvmmsg"),
+            }
         };
         let mut frames = Vec::with_capacity(received);
         for (header, buffer) in headers

@@ -12,6 +12,7 @@ use crate::{
     vhost::{Destination, LoopPlan, Manner, Net, Plan},
 };
 use nix::{
+    errno::Errno,
     sys::{
         signal::{kill, Signal},
         wait::{waitpid, WaitStatus},
@@ -157,8 +158,13 @@ impl Orders<'_> {
         };
         let mut ready = [PollFd::new(self.0.get_ref().as_fd(), PollFlags::POLLIN)];
         // Each order is answered before the next one is given, so none is in the buffer.
-        if poll(&mut ready, limit).when("poll")? == 0 {
-            return Ok(None);
+        loop {
+            match poll(&mut ready, limit) {
+                Ok(0) => return Ok(None),
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).when("poll"),
+            }
         }
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {

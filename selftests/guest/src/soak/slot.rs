@@ -270,6 +270,13 @@ impl Slot {
     }
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The client first: who deletes a device waits for those that have it open.
+        let _ = self.clear();
+    }
+}
+
 /// Has the client of one slot go on at the device of another one.
 pub fn migrate(from: &mut Slot, to: &mut Slot) -> Outcome {
     let State::Vhost(_, path, free @ None) = &mut to.state else {

@@ -28,8 +28,9 @@ pub const TESTS: &[Test] = &[
 
 /// A device with the kernel's driver and one with a driver in userspace, and who uses them.
 struct Users {
-    devices: [Device; 2],
+    // In this order: who deletes a device waits for those that have it open.
     clients: [Client; 2],
+    devices: [Device; 2],
 }
 
 impl Users {
@@ -45,8 +46,8 @@ impl Users {
             Client::start(&Of::Vhost(path, kind))?,
         ];
         Ok(Self {
-            devices: [virtio, vhost],
             clients,
+            devices: [virtio, vhost],
         })
     }
 
