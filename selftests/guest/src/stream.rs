@@ -17,8 +17,6 @@ use std::{
     time::Instant,
 };
 
-/// How long one side may have nothing to do before the test gives up.
-
 /// How much is written or read at once.
 const CHUNK: usize = 64 << 10;
 

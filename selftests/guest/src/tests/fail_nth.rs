@@ -21,7 +21,7 @@ use crate::{
 use nix::errno::Errno;
 use std::{
     fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -96,18 +96,20 @@ impl Injector {
     fn with<T>(&mut self, nth: u32, act: impl FnOnce() -> T) -> Outcome<(T, bool)> {
         self.write(nth)?;
         let got = act();
-        self.0.seek(SeekFrom::Start(0))?;
         let mut text = [0; 16];
         // What is left of the number: nothing, if it has failed.
-        let len = self.0.read(&mut text)?;
+        let len = self.0.read_at(&mut text, 0).when(FILE)?;
         self.write(0)?;
         let left = String::from_utf8_lossy(&text[..len]);
         Ok((got, left.trim() == "0"))
     }
 
     fn write(&mut self, nth: u32) -> Outcome {
-        self.0.seek(SeekFrom::Start(0))?;
-        write!(self.0, "{nth}").when(FILE)
+        // In one call, with nothing allocated after it.
+        let text = nth.to_string();
+        let written = self.0.write_at(text.as_bytes(), 0).when(FILE)?;
+        check!(written == text.len(), "{FILE}: {written} bytes written");
+        Ok(())
     }
 }
 
