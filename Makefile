@@ -32,6 +32,10 @@ check-host: ## the tests that need no guest (cargo test)
 check-guest: ## the tests in a guest with the kernel of KERNEL
 	@$S/check-guest
 
+.PHONY: check-debug
+check-debug: ## the guest tests on kernels that look for mistakes (the first time 30 min to build)
+	@$S/check-debug
+
 .PHONY: check-clients
 check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in a guest
 	@$S/check-clients

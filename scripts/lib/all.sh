@@ -6,6 +6,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/host.sh"
 . "$LIB/root.sh"
 . "$LIB/kernels.sh"
+. "$LIB/debug-kernel.sh"
 . "$LIB/peers.sh"
 . "$LIB/clients.sh"
 . "$LIB/guest.sh"

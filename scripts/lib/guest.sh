@@ -50,6 +50,7 @@ guest_command() {
 	printf 'export RVDPA_PEERS=%q\n' "$IN_CACHE/kernels/$RELEASE/peers"
 	printf 'export RVDPA_CLIENTS=%q\n' "$IN_CACHE/clients"
 	printf 'export RVDPA_TARGET=%q\n' "$IN_TARGET"
+	printf 'export RVDPA_SLOWNESS=%q\n' "${RVDPA_SLOWNESS:-$(guest_slowness)}"
 	# shellcheck disable=SC2016 # the guest's PATH is meant
 	printf 'export PATH=%q:$PATH\n' "$IN_TARGET/release"
 	[ -z "${TERM:-}" ] || printf 'export TERM=%q\n' "$TERM"
@@ -64,6 +65,17 @@ guest_command() {
 		printf '\n'
 	else
 		echo 'exec bash -i'
+	fi
+}
+
+# How many times longer things may take than on Debian's plain kernel, for the tests.
+guest_slowness() {
+	if grep -q '^CONFIG_KASAN=y' "$KERNELDIR/config"; then
+		echo 8
+	elif grep -q '^CONFIG_PREEMPT_RT=y' "$KERNELDIR/config"; then
+		echo 2
+	else
+		echo 1
 	fi
 }
 

@@ -13,6 +13,10 @@
 kernel_choose() {
 	local want=${1:-} record
 	[ "$want" != running ] || want=$(uname -r)
+	case $want in
+	debug | *-debug-amd64) debug_choose "$want"; return ;;
+	rt) kernel_choose ''; want=${RELEASE%-amd64}-rt-amd64 ;;
+	esac
 	record=$CACHE/kernels/picked-${want:-newest}
 	if [ -n "${KERNEL_REFRESH:-}" ] || ! { read -r RELEASE KERNEL_VERSION <"$record"; } 2>/dev/null; then
 		kernel_lists
@@ -23,6 +27,10 @@ kernel_choose() {
 		[ "$want" = "$RELEASE" ] || cp "$record" "$CACHE/kernels/picked-$RELEASE"
 		say "Kernel: $RELEASE (Debian's $KERNEL_VERSION)"
 	fi
+	kernel_name "$RELEASE"
+}
+kernel_name() {
+	RELEASE=$1
 	KERNELDIR=$CACHE/kernels/$RELEASE
 	IN_TREE=$IN_CACHE/kernels/$RELEASE/build
 	export RELEASE
@@ -98,7 +106,7 @@ kernel_pick() {
 		[ -n "$found" ] || die "series $want is no longer on the mirror" \
 			"Supported: ${SUPPORTED_SERIES[*]}; on the mirror: $(series_list "$all")"
 		;;
-	*) die "KERNEL=$want is neither a series (7.3), a release (7.3.4+deb13-amd64) nor 'running'" ;;
+	*) die "KERNEL=$want is neither a series (7.3), a release (7.3.4+deb13-amd64) nor 'running', 'rt' or 'debug'" ;;
 	esac
 	RELEASE=$found
 	KERNEL_VERSION=$(in_root -- "${APT_CACHE[@]}" show --no-all-versions "linux-headers-$RELEASE" |
@@ -123,6 +131,7 @@ kernel_gone() {
 
 # What a tree is made from: the scripts that make it, and the compilers.
 kernel_stamp() {
+	[ -z "$(debug_base "$RELEASE")" ] || { debug_stamp; return; }
 	{
 		echo "$RELEASE $KERNEL_VERSION"
 		cat "$SCRIPTS/inside/kernel-unpack" "$SCRIPTS/inside/kernel-prepare"
@@ -134,6 +143,7 @@ kernel_stamp() {
 # Makes the tree of RELEASE if it is not there, complete and up to date.
 kernel_ensure() {
 	local stamp
+	[ -z "$(debug_base "$RELEASE")" ] || { debug_ensure; return; }
 	stamp=$(kernel_stamp)
 	[ "$(cat "$KERNELDIR/stamp" 2>/dev/null)" != "$stamp" ] || return 0
 	with_lock "kernel-$RELEASE"

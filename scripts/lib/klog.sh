@@ -1,19 +1,29 @@
 # shellcheck shell=bash
 # What must not stand in a kernel log. Sourced, on the host and in guests.
 
-KLOG_BAD='WARNING:|BUG:|BUG at|Oops|general protection fault|refcount_t:|KASAN|UBSAN|KCSAN'
-KLOG_BAD+='|possible (circular|recursive|irq)|suspicious RCU|INFO: task .* blocked|rcu.*stall'
-KLOG_BAD+='|unable to handle|Kernel panic|soft lockup|hard LOCKUP|sleeping function called'
-KLOG_BAD+='|memory leak|scheduling while atomic|DEBUG_LOCKS|Call Trace|rust_kernel: panicked|panicked at'
+KLOG_BAD='WARNING:|BUG:|BUG at|INFO:|Oops|general protection fault|refcount_t:|KASAN|UBSAN|KCSAN'
+KLOG_BAD+='|possible (circular|recursive|irq|deadlock)|inconsistent lock state|suspicious RCU'
+KLOG_BAD+='|ODEBUG|DEBUG_LOCKS|task .* blocked|rcu.*stall|soft lockup|hard LOCKUP'
+KLOG_BAD+='|unable to handle|Kernel panic|sleeping function called|scheduling while atomic'
+KLOG_BAD+='|memory leak|Call Trace|rust_kernel: panicked|panicked at'
 # Every module built outside the kernel taints it so, and is not signed.
 KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature'
+KLOG_KNOWN=$(dirname "${BASH_SOURCE[0]}")/../../selftests/known-complaints
 
-# "ethtool -S" has virtio_net of Linux 7.3 make several requests of an array that is
-# declared with one, which UBSAN reports: no fault of the device.
 klog_without_known() {
-	awk '/UBSAN: array-index-out-of-bounds in .*drivers\/net\/virtio_net\.c/ { known = 1 }
-		!known { print }
-		/---\[ end trace \]---/ { known = 0 }'
+	awk 'FNR == NR { if ($0 !~ /^#/ && NF) parts[++count] = $0; next }
+		{
+			for (i = 1; i <= count; i++) {
+				n = split(parts[i], part, / & /)
+				for (k = 1; k <= n && index($0, part[k]); k++)
+					;
+				if (k > n)
+					known = 1
+			}
+			if (!known)
+				print
+		}
+		/---\[ end trace / { known = 0 }' "$KLOG_KNOWN" -
 }
 
 # klog_bad FILE: prints the lines that are not as they should be.

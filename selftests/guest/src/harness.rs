@@ -8,6 +8,7 @@
 //! whether it left everything as it was, and unloads the module. What it has to say goes
 //! through a pipe, line by line.
 
+mod kmemleak;
 mod report;
 mod runner;
 mod tidy;

@@ -17,6 +17,7 @@ const BAD: &[&str] = &[
     "WARNING:",
     "BUG:",
     "BUG at",
+    "INFO:",
     "Oops",
     "refcount_t:",
     "KASAN",
@@ -41,6 +42,7 @@ const BAD: &[&str] = &[
     "sleeping function called",
     "scheduling while atomic",
     "DEBUG_LOCKS_WARN",
+    "ODEBUG",
     "memory leak",
     "panicked at",
     // Of the driver: that the device broke the rules.
@@ -52,12 +54,8 @@ const BAD: &[&str] = &[
     "kobject",
 ];
 
-/// A report that is no fault of the device: `ethtool -S` has the kernel's driver make an
-/// array of requests of one that is declared with a single element.
-const KNOWN: &[&str] = &[
-    "UBSAN: array-index-out-of-bounds",
-    "drivers/net/virtio_net.c",
-];
+/// Reports that are no fault of the device, with what is known of them.
+const KNOWN: &str = include_str!("../../known-complaints");
 
 /// Reads the kernel log from a place on.
 pub struct Log {
@@ -113,9 +111,7 @@ impl Log {
         let mut known = false;
         let mut found = Vec::new();
         for line in self.lines()? {
-            if KNOWN.iter().all(|part| line.contains(part)) {
-                known = true;
-            }
+            known |= is_known(line);
             if !known && BAD.iter().any(|bad| line.contains(bad)) {
                 found.push(line.clone());
             }
@@ -162,6 +158,14 @@ impl Log {
         self.read()?;
         Ok(&self.lines[self.taken..])
     }
+}
+
+/// Whether a report begins here that is known.
+fn is_known(line: &str) -> bool {
+    KNOWN
+        .lines()
+        .filter(|known| !known.is_empty() && !known.starts_with('#'))
+        .any(|known| known.split(" & ").all(|part| line.contains(part)))
 }
 
 /// The message of a record: what is behind the first semicolon, up to the end of the line.

@@ -5,7 +5,7 @@
 use crate::{
     frame,
     outcome::{Outcome, Stop, While},
-    sys::SOON,
+    sys::{scaled, SOON},
 };
 use nix::{
     errno::Errno,
@@ -84,7 +84,7 @@ impl Socket {
 
     /// How long to wait for frames.
     pub fn set_timeout(&self, limit: Duration) -> Outcome {
-        let limit = TimeVal::microseconds(limit.as_micros() as i64);
+        let limit = TimeVal::microseconds(scaled(limit).as_micros() as i64);
         setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit).when("SO_RCVTIMEO")
     }
 

@@ -8,6 +8,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    sync::OnceLock,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -16,12 +17,25 @@ use std::{
 /// only what never comes takes as long.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Waits until `ready` gives something. Fails after `limit`, with `what` was waited for.
+/// A limit for the kernel that runs: limits are made for Debian's own kernel, and
+/// `RVDPA_SLOWNESS` says how many times longer all may take on this one.
+pub fn scaled(limit: Duration) -> Duration {
+    static SLOWNESS: OnceLock<u32> = OnceLock::new();
+    let slowness = SLOWNESS.get_or_init(|| {
+        let text = std::env::var("RVDPA_SLOWNESS").unwrap_or_default();
+        text.parse().unwrap_or(1).max(1)
+    });
+    limit * *slowness
+}
+
+/// Waits until `ready` gives something. Fails after `limit` (see [`scaled`]), with `what`
+/// was waited for.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,
     mut ready: impl FnMut() -> Outcome<Option<T>>,
 ) -> Outcome<T> {
+    let limit = scaled(limit);
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {

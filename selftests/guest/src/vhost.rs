@@ -32,7 +32,7 @@ use crate::{
     arena::View,
     ioctl::{self, backend, Permission},
     outcome::{Outcome, Stop, While},
-    sys::{wait_for, SOON},
+    sys::{scaled, wait_for, SOON},
 };
 use nix::errno::Errno;
 use rvdpa_virtio::{
@@ -339,7 +339,7 @@ pub fn wait_event(event: &EventFd, limit: Duration) -> Outcome<bool> {
     // SAFETY: The descriptor is the event's, which outlives the call.
     let fd = unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) };
     let mut ready = [PollFd::new(fd, PollFlags::POLLIN)];
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let limit = PollTimeout::try_from(scaled(limit)).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(&mut ready, limit) {
             Ok(0) => return Ok(false),

@@ -3,6 +3,7 @@
 //! The process that counts.
 
 use super::{
+    kmemleak::Kmemleak,
     report::{Line, Report},
     tidy::Before,
     Context, Test,
@@ -12,7 +13,7 @@ use crate::{
     module,
     outcome::{Outcome, Stop, While},
     parent::{peer, Parent},
-    sys::SOON,
+    sys::{scaled, SOON},
 };
 use nix::{
     errno::Errno,
@@ -63,8 +64,9 @@ pub struct Verdict {
 pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
     let mut totals = Totals::default();
     let mut stuck = None;
+    let kmemleak = Kmemleak::start()?;
     say("KTAP version 1");
-    say(&format!("1..{}", tests.len()));
+    say(&format!("1..{}", tests.len() + usize::from(kmemleak.is_some())));
     for (number, test) in tests.iter().enumerate().map(|(at, test)| (at + 1, test)) {
         if let Some(name) = stuck {
             totals.skipped += 1;
@@ -77,6 +79,13 @@ pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
         let verdict = run_one(test)?;
         totals.count(number, test.name, &verdict);
         stuck = verdict.stuck.then_some(test.name);
+    }
+    if let Some(kmemleak) = kmemleak {
+        let verdict = kmemleak.verdict()?;
+        for failure in &verdict.failures {
+            say(&format!("# {failure}"));
+        }
+        totals.count(tests.len() + 1, Kmemleak::NAME, &verdict);
     }
     Ok(totals)
 }
@@ -159,7 +168,7 @@ fn run(test: &Test) -> Outcome<Verdict> {
         None => {
             verdict.failures.push(format!(
                 "not done within {} s; it was at '{step}'",
-                test.limit.as_secs()
+                scaled(test.limit).as_secs()
             ));
             verdict.failures.extend(where_is(child));
             let _ = kill(child, Signal::SIGKILL);
@@ -215,13 +224,13 @@ fn clean_up(verdict: &mut Verdict) -> Outcome {
 }
 
 /// Waits for a process, and does something meanwhile. Returns nothing if it takes longer
-/// than `limit`.
+/// than `limit` (see [`scaled`]).
 fn supervise(
     child: Pid,
     limit: Duration,
     mut meanwhile: impl FnMut() -> Outcome,
 ) -> Outcome<Option<WaitStatus>> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + scaled(limit);
     loop {
         meanwhile()?;
         let status = waitpid(child, Some(WaitPidFlag::WNOHANG)).when("waitpid")?;
