@@ -102,6 +102,8 @@ pub mod debugfs;
 mod device;
 mod doorbell;
 pub mod iommu;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 pub mod lock;
 mod management;
 mod name;

@@ -81,6 +81,8 @@ mod area;
 mod attachment;
 mod bulk;
 mod driver_memory;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 mod near;
 mod piece;
 mod space;

@@ -7,7 +7,7 @@ KLOG_BAD+='|ODEBUG|DEBUG_LOCKS|task .* blocked|rcu.*stall|soft lockup|hard LOCKU
 KLOG_BAD+='|unable to handle|Kernel panic|sleeping function called|scheduling while atomic'
 KLOG_BAD+='|memory leak|Call Trace|rust_kernel: panicked|panicked at'
 # Every module built outside the kernel taints it so, and is not signed.
-KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature'
+KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature|Kernel memory leak detector initialized'
 KLOG_KNOWN=$(dirname "${BASH_SOURCE[0]}")/../../selftests/known-complaints
 
 klog_without_known() {

@@ -15,6 +15,7 @@ mod fail_nth;
 mod filter;
 mod headers;
 mod hostile;
+mod kunit;
 mod leaks;
 mod lifetime;
 mod link;
@@ -54,6 +55,7 @@ use crate::{
 pub fn all() -> Vec<Test> {
     let subjects = [
         parameters::TESTS,
+        kunit::TESTS,
         tool::TESTS,
         bad_input::TESTS,
         shape::TESTS,

@@ -66,7 +66,10 @@ pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
     let mut stuck = None;
     let kmemleak = Kmemleak::start()?;
     say("KTAP version 1");
-    say(&format!("1..{}", tests.len() + usize::from(kmemleak.is_some())));
+    say(&format!(
+        "1..{}",
+        tests.len() + usize::from(kmemleak.is_some())
+    ));
     for (number, test) in tests.iter().enumerate().map(|(at, test)| (at + 1, test)) {
         if let Some(name) = stuck {
             totals.skipped += 1;
