@@ -21,7 +21,7 @@ pub use bell::Bell;
 pub use device::{supported, NewDevice, BASIC, SWITCH};
 pub use frames::{LoopPlan, Received};
 pub use migrate::{Destination, Manner, State};
-pub use net::{Net, RX, TX};
+pub use net::{mapped, Net, RX, TX};
 pub use plan::{Plan, IOVA};
 pub use queue::Queue;
 pub use ring::{Format, Ring};

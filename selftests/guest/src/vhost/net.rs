@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     arena::View,
-    fail, ioctl,
+    fail,
+    ioctl::{self, Permission},
     outcome::{Outcome, While},
 };
 use rvdpa_virtio::{
@@ -85,6 +86,12 @@ fn control_part(plan: &Plan) -> (Places, usize) {
     (places, at.0.wrapping_sub(plan.control_iova) as usize)
 }
 
+/// The part of an arena that the device is shown: where it starts, and its length.
+pub fn mapped(plan: &Plan, view: &View) -> (u64, usize) {
+    let start = view.iova().wrapping_add(plan.guard as u64);
+    (start, view.len() - 2 * plan.guard)
+}
+
 impl Net {
     /// Opens a device and sets it up until it runs.
     pub fn new(path: &str, plan: Plan) -> Outcome<Self> {
@@ -100,8 +107,12 @@ impl Net {
 
     /// Sets a device up with memory of its own, all but `DRIVER_OK`.
     pub fn with(client: Client, plan: Plan) -> Outcome<Self> {
-        let memory = View::new(plan.kind, plan.iova, parts(&plan).len)?;
-        let control_memory = View::new(plan.kind, plan.control_iova, control_part(&plan).1)?;
+        let arena = |iova: u64, len: usize| {
+            let start = iova.wrapping_sub(plan.guard as u64);
+            View::new(plan.kind, start, len + 2 * plan.guard)
+        };
+        let memory = arena(plan.iova, parts(&plan).len)?;
+        let control_memory = arena(plan.control_iova, control_part(&plan).1)?;
         Self::on(client, plan, memory, control_memory)
     }
 
@@ -116,8 +127,10 @@ impl Net {
         ioctl::set_group_asid(&client, 0, plan.asid).when("SET_GROUP_ASID")?;
         ioctl::set_group_asid(&client, 1, plan.control_asid).when("SET_GROUP_ASID")?;
         if plan.map {
-            client.map_all(plan.asid, &memory)?;
-            client.map_all(plan.control_asid, &control_memory)?;
+            for (asid, view) in [(plan.asid, &memory), (plan.control_asid, &control_memory)] {
+                let (start, len) = mapped(&plan, view);
+                client.map(asid, view, start, len, Permission::Both)?;
+            }
         }
         let start = client.format().start();
         let base = plan.base.unwrap_or(start);
@@ -175,12 +188,10 @@ impl Net {
         } = self;
         client.reset()?;
         if plan.map {
-            client.unmap(plan.asid, memory.iova(), memory.len())?;
-            client.unmap(
-                plan.control_asid,
-                control_memory.iova(),
-                control_memory.len(),
-            )?;
+            for (asid, view) in [(plan.asid, memory), (plan.control_asid, control_memory)] {
+                let (start, len) = mapped(&plan, &view);
+                client.unmap(asid, start, len)?;
+            }
         }
         let net = Self::with(client, plan)?;
         net.go()?;

@@ -46,6 +46,8 @@ pub struct Plan {
     pub map: bool,
     /// Whether to notify the device by the queues' pages instead of events.
     pub bells: bool,
+    /// How many bytes of the arenas on either side of what is mapped are not mapped.
+    pub guard: usize,
 }
 
 impl Default for Plan {
@@ -66,6 +68,7 @@ impl Default for Plan {
             control_asid: 0,
             map: true,
             bells: false,
+            guard: 0,
         }
     }
 }
