@@ -36,6 +36,7 @@ pub mod cpus;
 pub mod device;
 pub mod frame;
 pub mod harness;
+pub mod hostile;
 pub mod inet;
 pub mod ioctl;
 pub mod iperf;
