@@ -13,6 +13,7 @@ LIB=$(dirname "${BASH_SOURCE[0]}")
 . "$LIB/module.sh"
 . "$LIB/selftests.sh"
 . "$LIB/bench.sh"
+. "$LIB/hostile.sh"
 
 # Host, caches and root, each made if it is not there.
 env_ensure() {
