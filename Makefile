@@ -43,6 +43,7 @@ check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in
 .PHONY: soak
 soak: ## everything at random, in a guest: MINUTES=n (10), SEED=n (the time)
 	@$S/soak
+
 .PHONY: check-hostile hostile-table
 check-hostile: ## a malicious driver: hundreds of attacks, in a guest
 	@$S/check-hostile
