@@ -68,8 +68,7 @@ use kernel::{
             Atomic,
             AtomicFlag,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc,
         SpinLock, //
@@ -86,6 +85,7 @@ mod kunit;
 mod near;
 mod piece;
 mod space;
+mod stamp;
 
 pub use access::{
     Access,
@@ -117,6 +117,7 @@ use space::{
     Place,
     Translation, //
 };
+use stamp::Stamp;
 
 /// What the device may do with memory, or wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +174,7 @@ static CHANGES: Atomic<u64> = Atomic::new(1);
 struct Core {
     spaces: KVec<Pin<KBox<AddressSpace>>>,
     /// The latest change of a mapping.
-    stamp: Atomic<u64>,
+    stamp: Stamp,
     driver_memory: DriverMemory,
     /// Whether a driver has mapped memory by identity since the last detach.
     identity: AtomicFlag,
@@ -238,9 +239,7 @@ impl Core {
 
     /// Makes all cached translations void.
     fn changed(&self) {
-        let stamp = CHANGES.fetch_add(1, Relaxed).wrapping_add(1);
-        // Pairs with the load after an attachment's lock was taken.
-        self.stamp.store(stamp, Release);
+        self.stamp.change(&CHANGES);
     }
 }
 
@@ -307,7 +306,7 @@ impl Iommu {
         let core = Arc::pin_init(
             pin_init!(Core {
                 spaces: all,
-                stamp: Atomic::new(CHANGES.fetch_add(1, Relaxed).wrapping_add(1)),
+                stamp: Stamp::new(&CHANGES),
                 driver_memory,
                 identity: AtomicFlag::new(false),
                 use_va,

@@ -189,9 +189,7 @@ impl<S: Send + Unpin> Attachment<S> {
         Some(AttachmentGuard {
             core: &self.core,
             user: context.reaches(&self.core),
-            // Pairs with the store in `Core::changed`: who has taken a mapping away either
-            // is seen here, or waits for this lock.
-            stamp: self.core.stamp.load(Acquire),
+            stamp: self.core.stamp.get(),
             inner,
         })
     }
