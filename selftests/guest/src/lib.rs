@@ -23,6 +23,7 @@
 //! | [`qemu`] | QEMU as a driver of `/dev/vhost-vdpa-*`, with a driver in its machine |
 //! | [`frame`], [`inet`], [`meter`] | what is in a frame, and in a packet; how long they took |
 //! | [`bench`] | measurements |
+//! | [`random`] | a driver that does anything |
 //! | [`harness`] | runs tests, each in a process of its own |
 //! | [`tests`] | the tests |
 //! | [`soak`] | everything at random |
@@ -53,6 +54,7 @@ pub mod parent;
 pub mod pcap;
 pub mod qemu;
 pub mod soak;
+pub mod random;
 pub mod stream;
 pub mod sys;
 pub mod testpmd;
