@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 
 # Which kernel (see `make help`), and other choices of the user.
-export KERNEL KDIR MIRROR V INSTALL_MOD_PATH QUICK MINUTES SEED
+export KERNEL KDIR MIRROR V INSTALL_MOD_PATH QUICK MINUTES SEED TARGETS
 
 S := scripts
 
@@ -49,6 +49,14 @@ check-hostile: ## a malicious driver: hundreds of attacks, in a guest
 	@$S/check-hostile
 hostile-table: ## the same on the kernel's own simulator, too; a table of both
 	@$S/hostile-table
+
+.PHONY: fuzz fuzz-keep fuzz-guest
+fuzz: ## fuzz what the host can run of the module (MINUTES=10, TARGETS=, SEED=)
+	@$S/fuzz
+fuzz-keep: ## what `make fuzz` has found worth while becomes the corpora in the tree
+	@$S/fuzz --keep
+fuzz-guest: ## a driver that does anything, in a guest (MINUTES=10, SEED=)
+	@$S/fuzz-guest
 
 .PHONY: bench bench-check
 bench: ## measure, beside the kernel's own simulator: table, JSON, plots (QUICK=1: less)
