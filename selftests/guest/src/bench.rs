@@ -9,8 +9,12 @@
 //! | [`options`] | the words after a command |
 //! | [`parent`] | whose device it is: this module's, or the kernel's own simulator's |
 //! | [`alone`], [`batch`] | the device alone: full rings and one kick, without an interface |
-//! | [`control`] | what is not done for each frame |
-//! | [`pairs`] | several queue pairs, timed |
+//! | [`crowd`] | many devices at work |
+//! | [`control`], [`idle`] | what is not done for each frame; devices that nobody uses |
+//! | [`timed`] | what is timed: |
+//! | [`pairs`], [`fairness`] | several queue pairs |
+//! | [`load`] | programs beside a device at work |
+//! | [`rate`] | frames beside copies |
 //! | [`limit`] | a copy, and nothing else |
 //! | [`kernel`], [`traffic`], [`pktgen`] | the device with the kernel's driver and an interface |
 
@@ -18,11 +22,17 @@ pub mod alone;
 pub mod batch;
 pub mod clock;
 pub mod control;
+pub mod crowd;
+pub mod fairness;
+pub mod idle;
 pub mod kernel;
 pub mod limit;
+pub mod load;
 pub mod options;
 pub mod pairs;
 pub mod parent;
 pub mod pktgen;
+pub mod rate;
 pub mod record;
+pub mod timed;
 pub mod traffic;

@@ -104,3 +104,16 @@ pub fn names(folder: impl AsRef<Path>) -> BTreeSet<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()
 }
+
+/// Lets this process have so many files open.
+pub fn raise_files(count: usize) -> Outcome {
+    let limit = libc::rlimit {
+        rlim_cur: count as libc::rlim_t,
+        rlim_max: count as libc::rlim_t,
+    };
+    // SAFETY: The argument is valid for the call.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .when(format_args!("room for {count} files"))
+}

@@ -21,7 +21,7 @@ use crate::{
 use rvdpa_virtio::features::Features;
 
 /// What the C simulator offers, and what this is measured with there.
-const C_FEATURES: Features = Features(
+pub(super) const C_FEATURES: Features = Features(
     Features::VERSION_1.0
         | Features::ACCESS_PLATFORM.0
         | Features::NET_MAC.0

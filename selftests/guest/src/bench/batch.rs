@@ -102,6 +102,12 @@ impl Batch {
         if !map {
             map_pages(&net, mappings)?;
         }
+        Self::on(net, size, most)
+    }
+
+    /// The same on a device that is set up, all but `DRIVER_OK`.
+    pub fn on(net: Net, size: usize, most: usize) -> Outcome<Self> {
+        let plan = net.plan;
         net.go()?;
         let header = net.header_len();
         let per_frame = (header + size).div_ceil(plan.receive_len());

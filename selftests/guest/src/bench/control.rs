@@ -15,12 +15,10 @@ use crate::{
     netlink::{attribute, command, Attributes, Bus},
     outcome::{Outcome, While},
     parent::Parent,
-    sys,
     vhost::{Client, Plan, IOVA},
 };
-use std::{fs, thread::sleep, time::Duration};
 
-pub const OPTIONS: &[&str] = &["subjects", "devices", "regions", "rounds"];
+pub const OPTIONS: &[&str] = &["subjects", "regions", "rounds"];
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -29,13 +27,11 @@ const PAGE: usize = 4096;
 pub fn run(options: &Options) -> Outcome {
     clock::must_count()?;
     let rounds: usize = options.get("rounds", 9)?;
-    let devices: usize = options.get("devices", 100)?;
     let regions: usize = options.get("regions", 10_000)?;
     for subject in options.list::<Subject>("subjects", "rvdpa_sim")? {
         let parent = subject.parent().when("a device")?;
         let loaded = Loaded::new(subject, Memory::Pa, "")?;
         lives(subject, parent, rounds)?;
-        idle(subject, parent, devices)?;
         mappings(subject, parent, regions)?;
         running(subject, parent, rounds)?;
         loaded.unload()?;
@@ -73,58 +69,6 @@ fn lives(subject: Subject, parent: Parent, rounds: usize) -> Outcome {
     record("add", subject).print("instructions", &add);
     record("delete", subject).print("instructions", &delete);
     Ok(())
-}
-
-/// Memory and tasks of devices that have no driver.
-fn idle(subject: Subject, parent: Parent, count: usize) -> Outcome {
-    // For what a first device has made and does not take away.
-    parent.device("bench0").add()?.delete()?;
-    let (before, tasks) = (used()?, processes()?);
-    let devices = (0..count)
-        .map(|number| parent.device(&format!("idle{number}")).add())
-        .collect::<Outcome<Vec<_>>>()?;
-    let each = |now: f64, before: f64| {
-        let mut samples = Samples::default();
-        samples.add((now - before) / count as f64);
-        samples
-    };
-    let memory = each(used()?, before);
-    let tasks = each(processes()?, tasks);
-    record("idle memory", subject).print("KiB/device", &memory);
-    record("idle tasks", subject).print("tasks/device", &tasks);
-    devices.into_iter().try_for_each(|device| device.delete())
-}
-
-/// KiB that are in use: the least of several looks, when all is freed that waits for it.
-fn used() -> Outcome<f64> {
-    let mut least = f64::INFINITY;
-    for _ in 0..5 {
-        sleep(Duration::from_millis(200));
-        sys::write("/proc/sys/vm/drop_caches", "3")?;
-        // Else devices live in what earlier ones have left free.
-        for cache in sys::names("/sys/kernel/slab") {
-            let _ = fs::write(format!("/sys/kernel/slab/{cache}/shrink"), "1");
-        }
-        sys::write("/proc/sys/vm/stat_refresh", "1")?;
-        let text = fs::read_to_string("/proc/meminfo")?;
-        let number = |label: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(label))
-                .and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok())
-                .when(label)
-        };
-        least = least.min(number("MemTotal:")? - number("MemFree:")?);
-    }
-    Ok(least)
-}
-
-/// How many tasks there are, but for those that work queues make and end as they like.
-fn processes() -> Outcome<f64> {
-    let all = sys::names("/proc").into_iter().filter(|name| {
-        let comm = sys::read_line(format!("/proc/{name}/comm"));
-        name.parse::<u32>().is_ok() && comm.is_ok_and(|comm| !comm.starts_with("kworker/"))
-    });
-    Ok(all.count() as f64)
 }
 
 /// Maps regions one by one, unmaps them, and maps them once more in one batch.

@@ -130,6 +130,15 @@ impl Queue {
         }
     }
 
+    /// The events by which the driver and the device tell each other, for another thread.
+    pub fn events(&self) -> Outcome<(EventFd, EventFd)> {
+        let Kick::Event(kick) = &self.kick else {
+            fail!("the device is told by the queue's page");
+        };
+        let (kick, call) = (kick.try_clone(), self.call.try_clone());
+        Ok((kick.when("dup of a kick")?, call.when("dup of a call")?))
+    }
+
     /// Notifies by an event from now on; unmaps the queue's page.
     pub fn kick_by_event(&mut self, client: &Client) -> Outcome {
         self.kick = Kick::Event(client.kick_event(self.index)?);
