@@ -224,10 +224,14 @@ impl Fabric {
 
     /// The ports of a switch, by their numbers. The list may change meanwhile.
     pub(super) fn ports(&self) -> impl Iterator<Item = Arc<Port>> + '_ {
-        (0..MAX_PORTS as u16).filter_map(|number| {
+        let mut from = 0;
+        core::iter::from_fn(move || {
             let switch = self.switch.lock();
-            let mut ports = switch.as_ref()?.ports.iter();
-            ports.find(|port| port.name.number == number).cloned()
+            let rest = switch.as_ref()?.ports.iter();
+            let rest = rest.filter(|port| port.name.number >= from);
+            let port = rest.min_by_key(|port| port.name.number)?.clone();
+            from = port.name.number.saturating_add(1);
+            Some(port)
         })
     }
 
