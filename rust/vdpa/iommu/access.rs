@@ -36,12 +36,51 @@ const CACHED: usize = 64;
 /// The unit in which there is physical memory or none, at most, in bytes.
 const BLOCK: usize = 2 << 20;
 
+/// A [`Translation`] in 32 bytes, of which each virtqueue has [`CACHED`].
+#[derive(Clone, Copy)]
+struct Entry {
+    first: u64,
+    last: u64,
+    address: usize,
+    user: bool,
+    permission: Permission,
+}
+
+const _: () = assert!(size_of::<Option<Entry>>() == 32);
+
+impl From<Translation> for Entry {
+    fn from(found: Translation) -> Self {
+        Self {
+            first: found.first,
+            last: found.last,
+            address: found.place.address,
+            user: found.place.user,
+            permission: found.permission,
+        }
+    }
+}
+
+impl From<Entry> for Translation {
+    #[inline(always)]
+    fn from(entry: Entry) -> Self {
+        Self {
+            first: entry.first,
+            last: entry.last,
+            place: Place {
+                address: entry.address,
+                user: entry.user,
+            },
+            permission: entry.permission,
+        }
+    }
+}
+
 /// Recent translations of one attachment: for each page of iovas one place, which it
 /// shares with others; for each block where iovas are physical addresses.
 pub(super) struct Cache {
     /// The change of the IOMMU after which these were found.
     stamp: Cell<u64>,
-    entries: KVec<Cell<Option<Translation>>>,
+    entries: KVec<Cell<Option<Entry>>>,
 }
 
 impl Cache {
@@ -61,7 +100,7 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn entry(&self, iova: u64, identity: bool) -> Option<&Cell<Option<Translation>>> {
+    fn entry(&self, iova: u64, identity: bool) -> Option<&Cell<Option<Entry>>> {
         let per = if identity { BLOCK } else { PAGE_SIZE };
         self.entries.get((iova as usize / per) % CACHED)
     }
@@ -78,12 +117,12 @@ impl Cache {
     #[inline(always)]
     fn find(&self, iova: u64, identity: bool) -> Option<Translation> {
         let found = self.entry(iova, identity)?.get()?;
-        (found.first <= iova && iova <= found.last).then_some(found)
+        (found.first <= iova && iova <= found.last).then(|| found.into())
     }
 
     fn add(&self, iova: u64, identity: bool, translation: Translation) {
         if let Some(entry) = self.entry(iova, identity) {
-            entry.set(Some(translation));
+            entry.set(Some(translation.into()));
         }
     }
 }
