@@ -196,6 +196,16 @@ impl Core {
             .ok_or(EINVAL)
     }
 
+    /// The same for a number from outside, beyond which no processor shall guess.
+    fn space_from_outside(&self, asid: u32) -> Result<&AddressSpace> {
+        let spaces = self.spaces.len() as u32;
+        if asid >= spaces {
+            return Err(EINVAL);
+        }
+        // SAFETY: The function only computes. There are not as many as 65536.
+        self.space(unsafe { bindings::rvdpa_index_nospec(asid as u16, spaces) }.into())
+    }
+
     /// What a request of vhost-vdpa means. Fails with `EINVAL` for a range that is empty or
     /// overflows, and for what is not memory.
     fn translation(&self, request: &MapRequest<'_>) -> Result<Translation> {
@@ -337,7 +347,7 @@ impl Iommu {
     /// Never waits for the datapath. Fails with `EINVAL` (no such address space, empty or
     /// overflowing range, not memory), `EEXIST` (overlaps another mapping), `ENOMEM`.
     pub fn map(&self, asid: u32, request: &MapRequest<'_>) -> Result {
-        let space = self.core.space(asid)?;
+        let space = self.core.space_from_outside(asid)?;
         let _one_at_a_time = space.changes.lock();
         let translation = self.core.translation(request)?;
         let pages = self.core.hold(request)?;
@@ -355,7 +365,7 @@ impl Iommu {
     ///
     /// Fails with `EINVAL` (no such address space, something that is not memory), `ENOMEM`.
     pub fn set(&self, asid: u32, table: &MapTable<'_>) -> Result {
-        let space = self.core.space(asid)?;
+        let space = self.core.space_from_outside(asid)?;
         let _one_at_a_time = space.changes.lock();
         match self.table(space, table) {
             Ok(new) => {
@@ -406,12 +416,12 @@ impl Iommu {
     /// batch of each worker, none of which can be waiting for a fault. Fails with
     /// `EINVAL` (no such address space, empty or overflowing range).
     pub fn unmap(&self, asid: u32, iova: u64, size: u64) -> Result {
-        let _one_at_a_time = self.core.space(asid)?.changes.lock();
+        let _one_at_a_time = self.core.space_from_outside(asid)?.changes.lock();
         self.remove(asid, iova, size)
     }
 
     fn remove(&self, asid: u32, iova: u64, size: u64) -> Result {
-        let space = self.core.space(asid)?;
+        let space = self.core.space_from_outside(asid)?;
         let last = last(iova, size)?;
         while let Some(removed) = space.remove(iova, last) {
             self.settle();
@@ -424,7 +434,7 @@ impl Iommu {
     ///
     /// Fails with `EINVAL` (no such address space).
     pub fn unmap_all(&self, asid: u32) -> Result {
-        let space = self.core.space(asid)?;
+        let space = self.core.space_from_outside(asid)?;
         let _one_at_a_time = space.changes.lock();
         let removed = space.take_all();
         self.settle();

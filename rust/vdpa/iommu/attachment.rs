@@ -105,7 +105,7 @@ impl<S: Send + Unpin> Attachment<S> {
     ///
     /// Fails with `EINVAL` if there is no such address space.
     pub fn set_asid(&self, region: Region, asid: u32) -> Result {
-        self.core.space(asid)?;
+        self.core.space_from_outside(asid)?;
         let mut inner = self.inner.lock();
         let current = match region {
             Region::Rings => &mut inner.rings,
