@@ -73,6 +73,10 @@ module! {
             default: 0,
             description: "Give the rings of receive and transmit queues a group of their own (0 or 1)",
         },
+        in_place: u8 {
+            default: 1,
+            description: "Serve kicks in the driver's place where few frames come (0 or 1)",
+        },
         busy_poll: u16 {
             default: 0,
             description: "For how long workers look for more before they sleep, in microseconds (0 to 10000)",
@@ -107,6 +111,7 @@ impl kernel::InPlaceModule for RvdpaSim {
                 iova_last: compat::parameter(module_parameters::iova_last.value()),
                 address_spaces: compat::parameter(module_parameters::address_spaces.value()),
                 desc_group: compat::parameter(module_parameters::desc_group.value()),
+                in_place: compat::parameter(module_parameters::in_place.value()),
                 busy_poll: compat::parameter(module_parameters::busy_poll.value()),
                 doorbells: compat::parameter(module_parameters::doorbells.value()),
             })?;

@@ -36,8 +36,18 @@ pub(crate) struct Given {
     pub(crate) iova_last: u64,
     pub(crate) address_spaces: u8,
     pub(crate) desc_group: u8,
+    pub(crate) in_place: u8,
     pub(crate) busy_poll: u16,
     pub(crate) doorbells: u8,
+}
+
+/// Who looks at virtqueues, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Service {
+    /// Kicks are served in the driver's place where few frames come.
+    pub(crate) in_place: bool,
+    /// For how long workers look for more before they sleep, in microseconds.
+    pub(crate) busy_poll: u16,
 }
 
 /// What holds for all devices.
@@ -60,8 +70,8 @@ pub(crate) struct Parameters {
     pub(crate) iova: IovaRange,
     /// How many address spaces a device has.
     pub(crate) address_spaces: u32,
-    /// For how long workers look for more before they sleep, in microseconds.
-    pub(crate) busy_poll: u16,
+    /// When virtqueues are looked at.
+    pub(crate) service: Service,
     /// Clients may kick by writing to a page.
     pub(crate) doorbells: bool,
 }
@@ -116,7 +126,10 @@ impl Parameters {
             },
             iova: IovaRange { first, last },
             address_spaces: number("address_spaces", spaces, 1..=MAX_ADDRESS_SPACES.into())?.into(),
-            busy_poll: number("busy_poll", given.busy_poll, 0..=MAX_BUSY_POLL)?,
+            service: Service {
+                in_place: switch("in_place", given.in_place)?,
+                busy_poll: number("busy_poll", given.busy_poll, 0..=MAX_BUSY_POLL)?,
+            },
             doorbells: switch("doorbells", given.doorbells)?,
         })
     }

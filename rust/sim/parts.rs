@@ -77,7 +77,7 @@ impl Parts {
         let shared = Shared::new(
             name,
             workers,
-            parameters.busy_poll,
+            parameters.service,
             config_interrupt,
             provision.mac,
         )?;

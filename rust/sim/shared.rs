@@ -3,6 +3,7 @@
 //! What the parts of a device share: its name, what its configuration says, and that it
 //! needs a reset.
 
+use super::parameters::Service;
 use crate::{
     compat,
     vdpa::{
@@ -47,8 +48,7 @@ pub(super) struct Shared {
     pub(super) name: CString,
     /// Where the workers run.
     pub(super) workers: QueueHandle,
-    /// For how long they look for more before they sleep, in microseconds.
-    pub(super) busy_poll: u16,
+    pub(super) service: Service,
     /// The config interrupt.
     pub(super) config_interrupt: Arc<Callback>,
     /// Counts changes of the configuration.
@@ -70,14 +70,14 @@ impl Shared {
     pub(super) fn new(
         name: &CStr,
         workers: QueueHandle,
-        busy_poll: u16,
+        service: Service,
         config_interrupt: Arc<Callback>,
         mac: MacAddress,
     ) -> Result<Self> {
         Ok(Self {
             name: CString::try_from_fmt(fmt!("{name}"))?,
             workers,
-            busy_poll,
+            service,
             config_interrupt,
             generation: Atomic::new(0),
             needs_reset: AtomicFlag::new(false),

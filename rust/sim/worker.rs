@@ -245,7 +245,7 @@ impl<T: Task> Worker<T> {
         index: u16,
         notify: Notify,
     ) -> Result<Arc<Self>> {
-        let busy_poll = shared.busy_poll;
+        let busy_poll = shared.service.busy_poll;
         let room = KVec::with_capacity(T::receivers(&env), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -441,7 +441,7 @@ impl<T: Task> WorkItem for Worker<T> {
                 this.attachment
                     .enter(|context| this.work(context, BATCHES, this.polling.is_on(), after))
             });
-            let few = !done.more && done.completed <= FEW;
+            let few = this.shared.service.in_place && !done.more && done.completed <= FEW;
             this.in_place.store(if few { IN_PLACE } else { 0 }, Relaxed);
             done.more
         });

@@ -15,6 +15,7 @@ mod fail_nth;
 mod filter;
 mod headers;
 mod hostile;
+mod in_place;
 mod kunit;
 mod leaks;
 mod lifetime;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<Test> {
         mapping::CLIENTS,
         mapping::LOST_MEMORY,
         affinity::TESTS,
+        in_place::TESTS,
         coalescing::TESTS,
         ports::TESTS,
         lifetime::TESTS,

@@ -15,11 +15,14 @@ use crate::{
     vhost::{LoopPlan, Net, Plan},
 };
 
+/// Workers do all: it is about them.
+const WORKERS: &str = "in_place=0";
+
 pub const TESTS: &[Test] = &[
-    Test::new("affinity.each_pair_on_its_cpu", pairs),
-    Test::new("affinity.one_pair_on_any_cpu", one_pair),
-    Test::new("affinity.changed_with_the_channels", channels),
-    Test::new("affinity.cpu_goes_offline_and_comes_back", offline),
+    Test::new("affinity.each_pair_on_its_cpu", pairs).with(WORKERS),
+    Test::new("affinity.one_pair_on_any_cpu", one_pair).with(WORKERS),
+    Test::new("affinity.changed_with_the_channels", channels).with(WORKERS),
+    Test::new("affinity.cpu_goes_offline_and_comes_back", offline).with(WORKERS),
     Test::new("affinity.userspace_on_any_cpu", userspace),
 ];
 

@@ -35,6 +35,7 @@ fn each(_: &mut Context) -> Outcome {
         "ageing=1",
         "ageing=65535",
         "busy_poll=10000",
+        "in_place=0",
     ] {
         module::load(parameters)?;
         tool::vdpa("mgmtdev show rvdpasim_net").when(parameters)?;
@@ -59,6 +60,7 @@ fn bad_numbers(context: &mut Context) -> Outcome {
     for (parameter, advice) in [
         ("use_va=2", "give 0 or 1"),
         ("strict=255", "give 0 or 1"),
+        ("in_place=2", "give 0 or 1"),
         ("busy_poll=10001", "give a number from 0 to 10000"),
         ("switches=65", "give a number from 0 to 64"),
         ("switches=255", "give a number from 0 to 64"),
