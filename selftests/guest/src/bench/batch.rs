@@ -2,7 +2,7 @@
 
 //! Full rings and one kick.
 
-use super::clock;
+use super::clock::{self, Span};
 use crate::{
     check, check_eq, frame,
     ioctl::{self, Permission},
@@ -144,7 +144,9 @@ impl Batch {
     pub fn run(&mut self) -> Outcome<(u64, bool)> {
         self.fill()?;
         let start = clock::now();
+        let span = Span::begin();
         self.net.tx.kick()?;
+        span.end();
         let end = clock::now();
         self.collect(start, end)
     }

@@ -43,6 +43,8 @@ pub const OPTIONS: &[&str] = &[
     "frames",
     "megabytes",
     "rounds",
+    "over",
+    "parameters",
 ];
 
 /// How many frames of a flood are on the way at most.
@@ -53,6 +55,22 @@ struct Amount {
     frames: u64,
     bytes: usize,
     rounds: usize,
+    /// What streams of TCP go over.
+    over: Vec<Over>,
+}
+
+named! {
+    /// What a stream of TCP goes over.
+    Over {
+        /// A device that gives back what it is sent.
+        Loopback = "loopback",
+        /// Two ports of a switch.
+        Switch = "switch",
+        /// A pair of `veth`.
+        Veth = "veth",
+        /// The same without offloads.
+        Plain = "veth without offloads",
+    }
 }
 
 /// Measures all that the options say.
@@ -62,11 +80,14 @@ pub fn run(options: &Options) -> Outcome {
         frames: options.get("frames", 10_000)?,
         bytes: options.get("megabytes", 8_usize)? << 20,
         rounds: options.get("rounds", 5)?,
+        over: options.list("over", "loopback,switch,veth,veth without offloads")?,
     };
     let sizes: Vec<usize> = options.list("sizes", "64,1500")?;
+    let parameters: Vec<String> = options.list("parameters", "")?;
+    let parameters = parameters.join(" ");
     let tasks: Vec<Task> = options.list("tasks", "pktgen,ping,flood,tcp")?;
     for subject in options.list("subjects", "rvdpa_sim,reference")? {
-        let loaded = Loaded::new(subject, Memory::Pa, "")?;
+        let loaded = Loaded::new(subject, Memory::Pa, &parameters)?;
         for &task in &tasks {
             if task == Task::Tcp {
                 streams(subject, &amount)?;
@@ -226,24 +247,26 @@ fn generate(path: &Path, size: usize, count: u64) -> Outcome<f64> {
 fn streams(subject: Subject, amount: &Amount) -> Outcome {
     match subject.parent() {
         Some(parent) => {
-            looped_stream(subject, &parent.device("bench0").add()?, amount)?;
-            if subject == Subject::Ours {
+            if amount.over.contains(&Over::Loopback) {
+                looped_stream(subject, &parent.device("bench0").add()?, amount)?;
+            }
+            if subject == Subject::Ours && amount.over.contains(&Over::Switch) {
                 let wire = Wire::new(Spec::default())?;
                 wire.number()?;
                 let (a, b) = (&wire.a.namespace, &wire.b.namespace);
-                stream(subject, "switch", a, b, V4[1], amount)?;
+                stream(subject, Over::Switch, a, b, V4[1], amount)?;
                 wire.delete()?;
             }
         }
         None => {
             let (a, b) = (Namespace::new()?, Namespace::new()?);
             veth(&a, &b)?;
-            stream(subject, "veth", &a, &b, V4[1], amount)?;
+            stream(subject, Over::Veth, &a, &b, V4[1], amount)?;
             for (side, name) in [(&a, "bench0"), (&b, "bench1")] {
                 let off = format!("ethtool -K {name} tso off gso off gro off tx off rx off");
                 side.inside(|| sys::run(&words(&off)))?;
             }
-            stream(subject, "veth without offloads", &a, &b, V4[1], amount)?;
+            stream(subject, Over::Plain, &a, &b, V4[1], amount)?;
         }
     }
     Ok(())
@@ -296,7 +319,7 @@ fn looped_stream(subject: Subject, device: &Device, amount: &Amount) -> Outcome 
             )))
         })?;
     }
-    stream(subject, "loopback", &a, &b, V4[1], amount)?;
+    stream(subject, Over::Loopback, &a, &b, V4[1], amount)?;
     for (side, name) in [(&a, "bench0"), (&b, "bench1")] {
         side.inside(|| sys::run(&["ip", "link", "delete", name]))?;
     }
@@ -306,12 +329,15 @@ fn looped_stream(subject: Subject, device: &Device, amount: &Amount) -> Outcome 
 /// Measures TCP between two namespaces.
 fn stream(
     subject: Subject,
-    over: &'static str,
+    over: Over,
     from: &Namespace,
     to: &Namespace,
     address: &str,
     amount: &Amount,
 ) -> Outcome {
+    if !amount.over.contains(&over) {
+        return Ok(());
+    }
     let mut samples = Samples::default();
     for round in 0..=amount.rounds {
         let at: SocketAddr = format!("{address}:{}", 7000 + round)
@@ -325,7 +351,7 @@ fn stream(
     }
     Record::new("tcp")
         .with("subject", subject.name())
-        .with("over", over)
+        .with("over", over.name())
         .print("instructions/MB", &samples);
     Ok(())
 }

@@ -5,7 +5,7 @@
 use crate::{
     arena::Kind,
     device, module, named, netdev,
-    outcome::Outcome,
+    outcome::{Outcome, While},
     parent::{peer, Parent},
     sys::{self, modprobe},
 };
@@ -98,6 +98,10 @@ impl Drop for Loaded {
 }
 
 fn unload(subject: Subject) -> Outcome {
+    // For scripts/profile: where the functions of the module are, as long as it is there.
+    if let Some(file) = std::env::var_os("RVDPA_SYMBOLS") {
+        std::fs::copy("/proc/kallsyms", file).when("copying /proc/kallsyms")?;
+    }
     match subject {
         Subject::Ours => module::unload(),
         Subject::C => peer::unload(),

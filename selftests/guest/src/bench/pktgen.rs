@@ -2,6 +2,7 @@
 
 //! The kernel's packet generator.
 
+use super::clock::Span;
 use crate::{
     check_eq, frame,
     outcome::{Outcome, While},
@@ -47,7 +48,9 @@ impl Generator {
     /// Has all frames sent; returns when they are. Returns the microseconds that this took,
     /// without those of its preparation.
     pub fn run(&self) -> Outcome<u64> {
+        let span = Span::begin();
         sys::write(format!("{FOLDER}/pgctrl"), "start")?;
+        span.end();
         let text = std::fs::read_to_string(self.file()).when(self.file())?;
         let number = |before: &str| {
             let (_, rest) = text.split_once(before)?;

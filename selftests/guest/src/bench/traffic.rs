@@ -2,7 +2,7 @@
 
 //! What is sent through interfaces.
 
-use super::{clock, record::Samples};
+use super::{clock::Span, record::Samples};
 use crate::{
     check, check_eq, frame,
     netns::Namespace,
@@ -43,10 +43,10 @@ pub fn one_by_one(ends: &Ends, size: usize, count: u64) -> Outcome<Samples> {
     let (from, to) = (ends.from.as_raw_fd(), ends.to.as_raw_fd());
     for number in 0..count {
         bytes[frame::HEADER..frame::HEADER + 8].copy_from_slice(&number.to_le_bytes());
-        let start = clock::now();
+        let span = Span::begin();
         send(from, &bytes, MsgFlags::empty()).when("sending a frame")?;
         let len = recv(to, &mut got, MsgFlags::empty()).when("receiving a frame")?;
-        samples.add((clock::now() - start) as f64);
+        samples.add(span.end() as f64);
         check!(
             got[..len] == bytes,
             "frame {number} did not arrive as it was sent"
@@ -128,7 +128,7 @@ pub fn flood(ends: &Ends, size: usize, count: u64, in_flight: u64) -> Outcome<f6
     let mut outgoing = Vector::new(vec![made; most as usize]);
     let mut incoming = Vector::new(vec![vec![0; ROOM]; most as usize]);
     let (mut sent, mut received) = (0, 0);
-    let start = clock::now();
+    let span = Span::begin();
     while received < count {
         let some = (in_flight - (sent - received)).min(count - sent).min(most);
         // Not for a few: each call has its price.
@@ -145,7 +145,7 @@ pub fn flood(ends: &Ends, size: usize, count: u64, in_flight: u64) -> Outcome<f6
             received += 1;
         }
     }
-    Ok((clock::now() - start) as f64 / count as f64)
+    Ok(span.end() as f64 / count as f64)
 }
 
 /// How long nothing may happen.
@@ -163,26 +163,26 @@ pub fn bulk(from: &Namespace, to: &Namespace, at: SocketAddr, bytes: usize) -> O
     let (mut receiver, _) = listener.accept().when("accept")?;
     receiver.set_read_timeout(Some(PATIENCE))?;
     sender.set_write_timeout(Some(PATIENCE))?;
+    let buffer = vec![0x5a; CHUNK];
+    let span = Span::begin();
     let reader = thread::spawn(move || -> Outcome<(usize, u64)> {
         let mut buffer = vec![0; CHUNK];
         let mut all = 0;
         loop {
             match receiver.read(&mut buffer).when("receiving")? {
-                0 => return Ok((all, clock::now())),
+                0 => return Ok((all, span.end())),
                 some => all += some,
             }
         }
     });
-    let buffer = vec![0x5a; CHUNK];
-    let start = clock::now();
     for _ in 0..bytes / CHUNK {
         sender.write_all(&buffer).when("sending")?;
     }
     drop(sender);
-    let (arrived, end) = match reader.join() {
+    let (arrived, instructions) = match reader.join() {
         Ok(result) => result?,
         Err(_) => crate::fail!("the receiver panicked"),
     };
     check_eq!(arrived, bytes / CHUNK * CHUNK, "bytes that arrived");
-    Ok((end - start) as f64 / (arrived as f64 / 1e6))
+    Ok(instructions as f64 / (arrived as f64 / 1e6))
 }

@@ -34,6 +34,8 @@ kernel  instructions that the whole machine takes with the kernel's driver
           --tasks pktgen,ping,flood,tcp
           --sizes BYTES,...                 of frames (64,1500)
           --frames N, --megabytes N         how much (10000, 8)
+          --over loopback,switch,veth       what TCP goes over (these, and veth without offloads)
+          --parameters NAME=VALUE,...       of this module
           --rounds N                        how often (5)
 control instructions for making devices, mappings and the like
           --subjects rvdpa_sim,vdpa_sim
