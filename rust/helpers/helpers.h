@@ -34,6 +34,7 @@ phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);
 void *rvdpa_virt(phys_addr_t pa);
 void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);
 void rvdpa_ring_free(void *vaddr, size_t size);
+void rvdpa_copy(void *to, const void *from, size_t len);
 bool rvdpa_user_read(void *to, unsigned long from, size_t len);
 bool rvdpa_user_write(unsigned long to, const void *from, size_t len);
 bool rvdpa_user_load(u16 *to, unsigned long from);

@@ -95,6 +95,29 @@ void rvdpa_ring_free(void *vaddr, size_t size)
 }
 
 /*
+ * Copies much between memory of the kernel; the two may overlap. memmove() and memcpy() make
+ * a string move of it if the processor has FSRM, that is, if it moves little fast, too; and
+ * take words if not. Much is moved fast by all processors.
+ */
+void rvdpa_copy(void *to, const void *from, size_t len)
+{
+#ifdef CONFIG_X86_64
+	unsigned long words = len / sizeof(u64);
+
+	if (to >= from + len || from >= to + len) {
+		instrument_memcpy_before(to, from, len);
+		asm volatile("rep movsq"
+			     : "+D" (to), "+S" (from), "+c" (words) : : "memory");
+		len %= sizeof(u64);
+		asm volatile("rep movsb"
+			     : "+D" (to), "+S" (from), "+c" (len) : : "memory");
+		return;
+	}
+#endif
+	memmove(to, from, len);
+}
+
+/*
  * Reads memory of the current mm, from any context; false if it is not resident. The caller
  * knows that @to has room: what hardened usercopy would look at is not looked at again.
  */
