@@ -45,6 +45,7 @@ mod inbox;
 mod lookups;
 mod management;
 mod memory;
+mod merge;
 mod notify;
 mod operations;
 mod packet;

@@ -6,6 +6,7 @@
 use super::{
     format::Format,
     memory::DeviceMemory,
+    merge::merge,
     packet::{
         First,
         Full,
@@ -50,6 +51,7 @@ use crate::{
             NetHeader, //
         },
         queue::Queue,
+        short::ShortChains,
     },
 };
 
@@ -170,6 +172,43 @@ impl Delivered {
     }
 }
 
+/// Room for what delivering a frame takes.
+pub(super) struct Room<'b> {
+    /// For headers that are put in the place of others.
+    pub(super) built: &'b mut [u8; MAX_HEADERS],
+    /// For the buffers that are next, if many are to be taken at a time.
+    pub(super) chains: Option<&'b mut ShortChains>,
+}
+
+/// A virtio header, with the hash if there is to be one.
+struct Header {
+    bytes: [u8; NetHeader::LEN + rss::HASH_FIELDS_LEN],
+    len: usize,
+}
+
+impl Header {
+    fn new(format: &Format, offload: &Offload, header_len: u16, hash: Option<Hash>) -> Self {
+        let mut bytes = [0; NetHeader::LEN + rss::HASH_FIELDS_LEN];
+        if let Some(plain) = bytes.first_chunk_mut() {
+            *plain = offload.header(header_len).to_bytes();
+        }
+        if format.header_len > NetHeader::LEN {
+            let (value, report) = hash.map_or((0, 0), |hash| (hash.value, hash.report));
+            if let Some(fields) = bytes.last_chunk_mut() {
+                *fields = rss::hash_fields(value, report);
+            }
+        }
+        Self {
+            bytes,
+            len: format.header_len,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
 /// The receive queue that a frame is delivered to.
 pub(super) struct Target<'m, 'a, Q> {
     pub(super) ring: &'m Q,
@@ -184,21 +223,23 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
     pub(super) fn deliver<'s, W>(
         &self,
         source: Source<'_, '_, Reader<'s, W>>,
-        scratch: &mut [u8; MAX_HEADERS],
+        room: Room<'_>,
     ) -> Result<Delivered, TransferError>
     where
         W: Walk<'s>,
-        W::Memory: CopyTo<DeviceMemory<'a>>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
     {
         let mut delivered = Delivered::default();
+        let Room { built, chains } = room;
         delivered.full = match source.work {
-            None => self.whole(source, &Offload::NONE, 0, &mut delivered),
+            None => self.whole(source, &Offload::NONE, 0, chains, &mut delivered),
             Some(work) if work.is_accepted_by(self.format.offloads) => {
-                self.whole(source, &work.offload, work.header_len, &mut delivered)
+                let (offload, header_len) = (&work.offload, work.header_len);
+                self.whole(source, offload, header_len, chains, &mut delivered)
             }
             Some(work) => match &work.segments {
-                None => self.completed(source, work, scratch, &mut delivered),
-                Some(request) => self.segments(source, work, request, scratch, &mut delivered),
+                None => self.completed(source, work, Room { built, chains }, &mut delivered),
+                Some(request) => self.segments(source, work, request, built, &mut delivered),
             },
         }?;
         Ok(delivered)
@@ -211,21 +252,34 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         source: Source<'_, '_, Reader<'s, W>>,
         offload: &Offload,
         header_len: u16,
+        chains: Option<&mut ShortChains>,
         delivered: &mut Delivered,
     ) -> Result<Option<Full>, TransferError>
     where
         W: Walk<'s>,
-        W::Memory: CopyTo<DeviceMemory<'a>>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
     {
+        let header = Header::new(&self.format, offload, header_len, source.hash);
+        let (checksums, large) = (offload.checksum.is_some(), offload.segmentation.is_some());
+        if let (true, Some(chains)) = (self.format.mergeable, chains) {
+            let (header, rest) = (header.bytes(), source.rest.clone());
+            let merged = merge(self.ring, self.mem, header, source.leading, rest, chains);
+            if let Some(merged) = merged.map_err(TransferError::Source)? {
+                self.count(merged.buffers, merged.bytes, delivered);
+                delivered.checksums = u32::from(checksums);
+                delivered.large = large;
+                return Ok(None);
+            }
+        }
         let mut first = None;
-        let Some(mut packet) = self.open(offload, header_len, source.hash, &mut first)? else {
+        let Some(mut packet) = self.open(&header, &mut first)? else {
             return Ok(Some(Full::NoBuffer));
         };
         let fits = packet.write(source.leading).map_err(to_receiver)?
             && packet.copy(source.rest, u64::MAX)?;
         if fits {
-            delivered.checksums = u32::from(offload.checksum.is_some());
-            delivered.large = offload.segmentation.is_some();
+            delivered.checksums = u32::from(checksums);
+            delivered.large = large;
         }
         self.end(packet, fits, delivered)
     }
@@ -236,21 +290,22 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         &self,
         source: Source<'_, '_, Reader<'s, W>>,
         work: &Work,
-        scratch: &mut [u8; MAX_HEADERS],
+        room: Room<'_>,
         delivered: &mut Delivered,
     ) -> Result<Option<Full>, TransferError>
     where
         W: Walk<'s>,
-        W::Memory: CopyTo<DeviceMemory<'a>>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
     {
-        let Some(leading) = scratch.get_mut(..source.leading.len()) else {
+        let Some(leading) = room.built.get_mut(..source.leading.len()) else {
             return Ok(Some(Full::TooLarge));
         };
         leading.copy_from_slice(source.leading);
         let rest = sum(&mut source.rest.clone(), u64::MAX).map_err(TransferError::Source)?;
         // There are as many leading bytes as it needs.
         let _ = work.checksum.complete(leading, rest);
-        self.whole(Source { leading, ..source }, &Offload::NONE, 0, delivered)
+        let source = Source { leading, ..source };
+        self.whole(source, &Offload::NONE, 0, room.chains, delivered)
     }
 
     /// Delivers the segments of a frame.
@@ -265,7 +320,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
     ) -> Result<Option<Full>, TransferError>
     where
         W: Walk<'s>,
-        W::Memory: CopyTo<DeviceMemory<'a>>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
     {
         // It was found right before; but what is not cannot be helped here.
         let segmenter = match source.headers {
@@ -282,6 +337,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
         } else {
             Offload::NONE
         };
+        let header = Header::new(&self.format, &offload, 0, source.hash);
         for index in 0..segmenter.count() {
             let Some(segment) = segmenter.write(index, scratch) else {
                 break;
@@ -301,7 +357,7 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
                 let _ = work.checksum.complete(headers, payload);
             }
             let mut first = None;
-            let Some(mut packet) = self.open(&offload, 0, source.hash, &mut first)? else {
+            let Some(mut packet) = self.open(&header, &mut first)? else {
                 return Ok(Some(Full::NoBuffer));
             };
             let fits = packet.write(headers).map_err(to_receiver)?
@@ -320,23 +376,15 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
     #[inline(always)]
     fn open<'f>(
         &self,
-        offload: &Offload,
-        header_len: u16,
-        hash: Option<Hash>,
+        header: &Header,
         first: &'f mut First<'m, 'a, Q>,
     ) -> Result<Option<Packet<'m, 'a, 'f, Q>>, TransferError> {
         let packet = Packet::open(self.ring, self.mem, &self.format, first).map_err(to_receiver)?;
         let Some(mut packet) = packet else {
             return Ok(None);
         };
-        let header = offload.header(header_len).to_bytes();
         // A buffer too small for this is too small for what follows.
-        packet.write(&header).map_err(to_receiver)?;
-        if self.format.header_len > NetHeader::LEN {
-            let (value, report) = hash.map_or((0, 0), |hash| (hash.value, hash.report));
-            let fields = rss::hash_fields(value, report);
-            packet.write(&fields).map_err(to_receiver)?;
-        }
+        packet.write(header.bytes()).map_err(to_receiver)?;
         Ok(Some(packet))
     }
 
@@ -351,10 +399,16 @@ impl<'m, 'a: 'm, Q: Queue<Area = Area>> Target<'m, 'a, Q> {
             return Ok(Some(packet.abandon()));
         }
         let (buffers, bytes) = packet.close().map_err(to_receiver)?;
+        self.count(buffers, bytes, delivered);
+        Ok(None)
+    }
+
+    /// Counts a frame that took so many buffers, and bytes with its virtio header.
+    #[inline(always)]
+    fn count(&self, buffers: u16, bytes: u64, delivered: &mut Delivered) {
         delivered.frames += 1;
         delivered.buffers += u32::from(buffers);
         delivered.bytes += bytes.saturating_sub(self.format.header_len as u64);
-        Ok(None)
     }
 }
 

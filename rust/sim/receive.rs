@@ -8,6 +8,7 @@
 //! do not reach the memory of its driver: then their frames wait in an [`Inbox`].
 
 use super::{
+    deliver::Room,
     format::Format,
     inbox::Inbox,
     memory::DeviceMemory,
@@ -19,6 +20,7 @@ use super::{
     },
     worker::{
         After,
+        Mode,
         Next,
         Outcome,
         Task, //
@@ -91,7 +93,11 @@ impl Receive {
         let mut frames = 0;
         let mut result = session.begin();
         while frames < BATCH && result.is_ok() {
-            match inbox.with_first(|source| session.deliver(source, &mut built)) {
+            let room = Room {
+                built: &mut built,
+                chains: None,
+            };
+            match inbox.with_first(|source| session.deliver(source, room)) {
                 None => break,
                 Some(Ok((delivered, _))) => {
                     session.count(&delivered);
@@ -129,7 +135,7 @@ impl Task for Receive {
         _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         _env: &Inboxes,
-        _polls: bool,
+        _mode: Mode,
         _after: &mut After,
     ) -> Outcome {
         let mut outcome = Outcome {

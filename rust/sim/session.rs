@@ -5,6 +5,7 @@
 use super::{
     deliver::{
         Delivered,
+        Room,
         Source,
         Target, //
     },
@@ -19,7 +20,6 @@ use super::{
     receive::Receive,
 };
 use crate::{
-    net::frame::MAX_HEADERS,
     vdpa::iommu::Area,
     virtio::{
         chain::{
@@ -32,6 +32,7 @@ use crate::{
             QueueError,
             TransferError, //
         },
+        memory::CopyTo,
         net::NetHeader,
         packed,
         queue::Queue,
@@ -138,11 +139,11 @@ impl<'r, 'a> Session<'r, 'a> {
     pub(super) fn deliver<'s, W>(
         &mut self,
         source: Source<'_, '_, Reader<'s, W>>,
-        built: &mut [u8; MAX_HEADERS],
+        room: Room<'_>,
     ) -> Result<(Delivered, Option<u64>), Undelivered>
     where
         W: Walk<'s>,
-        W::Memory: crate::virtio::memory::CopyTo<DeviceMemory<'a>>,
+        W::Memory: for<'d> CopyTo<DeviceMemory<'d>>,
     {
         let (mem, format) = (self.mem, self.format);
         let whole = source.work.is_none();
@@ -163,7 +164,7 @@ impl<'r, 'a> Session<'r, 'a> {
                     mem,
                     format,
                 }
-                .deliver(source, built)
+                .deliver(source, room)
             }
             Some(Engine::Packed(ring)) => {
                 self.mark = Some(Mark::Packed(ring.mark()));
@@ -172,7 +173,7 @@ impl<'r, 'a> Session<'r, 'a> {
                     mem,
                     format,
                 }
-                .deliver(source, built)
+                .deliver(source, room)
             }
         };
         let delivered = match result {

@@ -6,6 +6,7 @@ use super::{
     super::{
         deliver::{
             Delivered,
+            Room,
             Source, //
         },
         lookups::Route,
@@ -150,7 +151,11 @@ impl Batch<'_, '_> {
             work: found.work.as_ref(),
             hash: found.steered.hash,
         };
-        Ok(session.deliver(source, built)?)
+        let room = Room {
+            built,
+            chains: Some(self.stage.targets()),
+        };
+        Ok(session.deliver(source, room)?)
     }
 
     /// Does something while the lock of a receive queue is held, and shows its driver what
