@@ -6,10 +6,7 @@
 
 use super::{
     callback::Callback,
-    iommu::{
-        Iommu,
-        MAP_OPS, //
-    },
+    iommu::Iommu,
     operations::{
         Operations,
         OperationsVTable, //
@@ -187,7 +184,7 @@ impl<T: Operations> Device<T> {
             bindings::__vdpa_alloc_device(
                 parent,
                 OperationsVTable::<T>::build(shape),
-                &MAP_OPS,
+                iommu.map_operations(),
                 groups,
                 iommu.spaces(),
                 size_of::<Self>(),

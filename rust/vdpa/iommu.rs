@@ -101,7 +101,6 @@ pub use attachment::{
     Context,
     Region, //
 };
-pub(super) use driver_memory::MAP_OPS;
 pub use near::Near;
 pub use piece::{
     CopyFault,

@@ -46,8 +46,10 @@ const MAPPING_ERROR: u64 = u64::MAX;
 /// Distinguishes strict mappings: bits 32 to 62 of their iova.
 static NEXT_STRICT: Atomic<u64> = Atomic::new(0);
 
-/// The map operations of all devices that have an [`Iommu`].
-pub(in crate::vdpa) static MAP_OPS: bindings::virtio_map_ops = bindings::virtio_map_ops {
+/// The map operations of devices whose drivers have [`DriverMemory::Strict`].
+static STRICT: bindings::virtio_map_ops = STRICTLY;
+
+const STRICTLY: bindings::virtio_map_ops = bindings::virtio_map_ops {
     map_page: Some(map_page),
     unmap_page: Some(unmap_page),
     sync_single_for_cpu: Some(sync),
@@ -59,6 +61,14 @@ pub(in crate::vdpa) static MAP_OPS: bindings::virtio_map_ops = bindings::virtio_
     max_mapping_size: Some(max_mapping_size),
 };
 
+/// Those for [`DriverMemory::Identity`], where each frame is mapped and there is next to nothing
+/// to do for it: less than the DMA API does.
+static IDENTITY: bindings::virtio_map_ops = bindings::virtio_map_ops {
+    map_page: Some(map_page_by_identity),
+    unmap_page: Some(unmap_nothing),
+    ..STRICTLY
+};
+
 impl Iommu {
     /// The token by which the map operations find `iommu`.
     pub(in crate::vdpa) fn token(iommu: &Arc<Iommu>) -> bindings::virtio_map {
@@ -67,8 +77,15 @@ impl Iommu {
         }
     }
 
+    /// The map operations of its device.
+    pub(in crate::vdpa) fn map_operations(&self) -> &'static bindings::virtio_map_ops {
+        match self.core.driver_memory {
+            DriverMemory::Identity => &IDENTITY,
+            DriverMemory::Strict => &STRICT,
+        }
+    }
+
     /// Maps memory of a driver, and returns its iova.
-    #[inline]
     fn map_driver_memory(
         &self,
         pa: u64,
@@ -77,13 +94,19 @@ impl Iommu {
         flags: Flags,
     ) -> Result<u64> {
         if self.core.driver_memory == DriverMemory::Identity {
-            if !self.core.identity.load(Relaxed) {
-                self.core.identity.store(true, Relaxed);
-                self.core.changed();
-            }
+            self.begin_identity();
             return Ok(pa);
         }
         self.map_strictly(pa, size, permission, flags)
+    }
+
+    /// Has all addresses be physical ones, if it is not so already.
+    #[inline]
+    fn begin_identity(&self) {
+        if !self.core.identity.load(Relaxed) {
+            self.core.identity.store(true, Relaxed);
+            self.core.changed();
+        }
     }
 
     /// The same for mappings with iovas of their own.
@@ -159,6 +182,32 @@ unsafe extern "C" fn map_page(
     iommu
         .map_driver_memory(pa, size, permission, GFP_ATOMIC)
         .unwrap_or(MAPPING_ERROR)
+}
+
+/// # Safety
+///
+/// As for `map_page`.
+unsafe extern "C" fn map_page_by_identity(
+    map: bindings::virtio_map,
+    page: *mut kernel::bindings::page,
+    offset: c_ulong,
+    _size: usize,
+    _dir: kernel::bindings::dma_data_direction,
+    _attrs: c_ulong,
+) -> kernel::bindings::dma_addr_t {
+    // SAFETY: As required of the caller.
+    unsafe { iommu(map) }.begin_identity();
+    // SAFETY: As required of the caller.
+    unsafe { bindings::rvdpa_page_address(page, offset) }
+}
+
+extern "C" fn unmap_nothing(
+    _map: bindings::virtio_map,
+    _map_handle: kernel::bindings::dma_addr_t,
+    _size: usize,
+    _dir: kernel::bindings::dma_data_direction,
+    _attrs: c_ulong,
+) {
 }
 
 /// # Safety
