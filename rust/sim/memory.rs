@@ -159,6 +159,11 @@ impl Memory for DeviceMemory<'_> {
     }
 
     #[inline(always)]
+    fn is_resolved(&self, area: &iommu::Area) -> bool {
+        self.0.is_resolved(area)
+    }
+
+    #[inline(always)]
     fn load_u16(&self, area: &iommu::Area, offset: usize) -> Result<u16, AccessError> {
         self.0.load(area, offset).map(u16::from_le).map_err(error)
     }

@@ -32,13 +32,16 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `layout` is valid for `features`, or its size is zero: the queue is not set up.
+/// - `layout` is valid for `features`, or its size is zero: the queue is not set up.
+/// - If `resolved`, all areas were resolved for this layout, none after `device`, and no mapping
+///   changed in between.
 pub(super) struct Areas<A> {
     descriptor: A,
     driver: A,
     device: A,
     layout: QueueLayout,
     features: Features,
+    resolved: bool,
 }
 
 impl<A> Areas<A> {
@@ -53,6 +56,7 @@ impl<A> Areas<A> {
             device,
             layout: QueueLayout::default(),
             features: Features::NONE,
+            resolved: false,
         }
     }
 
@@ -67,6 +71,7 @@ impl<A> Areas<A> {
         // INVARIANT: The layout has just been validated.
         self.layout = layout;
         self.features = features;
+        self.resolved = false;
         Ok(())
     }
 
@@ -75,6 +80,7 @@ impl<A> Areas<A> {
         // INVARIANT: The size is zero.
         self.layout = QueueLayout::default();
         self.features = Features::NONE;
+        self.resolved = false;
     }
 
     /// Where the queue lies; all zero when it is not set up.
@@ -109,11 +115,25 @@ impl<A> Areas<A> {
 
     /// Finds the memory of all areas. The device uses the descriptor area for
     /// `descriptor`, the driver area for reading and the device area for writing.
+    #[inline]
     pub(super) fn resolve<M: Memory<Area = A>>(
         &mut self,
         mem: &M,
         descriptor: Access,
     ) -> Result<(), QueueError> {
+        if self.resolved && mem.is_resolved(&self.device) {
+            return Ok(());
+        }
+        self.resolve_each(mem, descriptor)
+    }
+
+    #[inline(never)]
+    fn resolve_each<M: Memory<Area = A>>(
+        &mut self,
+        mem: &M,
+        descriptor: Access,
+    ) -> Result<(), QueueError> {
+        self.resolved = false;
         if !self.is_set_up() {
             return Ok(());
         }
@@ -132,6 +152,8 @@ impl<A> Areas<A> {
             mem.resolve(translation, layout.address(area), len, access)
                 .map_err(|error| self.failed(error, area, 0, len, access))?;
         }
+        // INVARIANT: The device area came last, and `mem` has not changed meanwhile.
+        self.resolved = true;
         Ok(())
     }
 

@@ -105,6 +105,13 @@ pub trait Memory {
         access: Access,
     ) -> Result<(), AccessError>;
 
+    /// Whether `area` was resolved, and no mapping has changed since. May be false where it is
+    /// so.
+    #[inline]
+    fn is_resolved(&self, _area: &Self::Area) -> bool {
+        false
+    }
+
     /// Reads 16 bits, little-endian, `offset` bytes into a resolved area. `offset` is
     /// even.
     ///

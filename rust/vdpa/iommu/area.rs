@@ -155,6 +155,12 @@ impl Access<'_> {
         self.resolve_anew(area, iova, len, permission)
     }
 
+    /// Whether `area` was resolved, and nothing has changed since.
+    #[inline(always)]
+    pub fn is_resolved(&self, area: &Area) -> bool {
+        area.stamp == self.stamp()
+    }
+
     fn resolve_anew(
         &self,
         area: &mut Area,
