@@ -17,6 +17,7 @@ use super::{
     shared::Shared,
     worker::{
         After,
+        Mode,
         Next,
         Outcome,
         Task, //
@@ -94,7 +95,7 @@ impl Task for ControlQueue {
         _context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Commander,
-        _polls: bool,
+        _mode: Mode,
         _after: &mut After,
     ) -> Outcome {
         let mut commands = Commands {

@@ -97,7 +97,7 @@ impl Bells {
             slots,
             start: Instant::now(),
             kicked: Atomic::new(0),
-            turn: Turn::new(),
+            turn: Turn::new(()),
         });
         Arc::pin_init(watcher, GFP_KERNEL).map(Self)
     }
@@ -214,7 +214,7 @@ impl WorkItem for Watcher {
     type Pointer = Arc<Watcher>;
 
     fn run(this: Arc<Watcher>) {
-        if this.turn.run(|| this.watch()) {
+        if this.turn.run(|()| this.watch()) {
             Self::go_on(&this);
         }
     }

@@ -24,6 +24,7 @@ use super::{
     steering::Steered,
     worker::{
         After,
+        Mode,
         Next,
         Outcome,
         Task,
@@ -197,7 +198,7 @@ impl Task for Transmit {
         context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Sender,
-        polls: bool,
+        mode: Mode,
         after: &mut After,
     ) -> Outcome {
         if !self.vq.is_running() {
@@ -207,10 +208,11 @@ impl Task for Transmit {
                 next: Next::Sleep,
             };
         }
+        let (ring, counters) = self.vq.engine();
         let mut batch = Batch {
             context,
             env,
-            polls,
+            mode,
             after,
             features: self.features,
             scratch: &mut self.scratch,
@@ -219,20 +221,19 @@ impl Task for Transmit {
             kept: &mut self.kept,
             flooded: &mut self.flooded,
             unpublished: &mut self.unpublished,
-            counters: Counters::default(),
+            counters,
             second: env.port.fabric().now(),
             frames: 0,
+            bytes: 0,
             spent: 0,
+            raise: false,
         };
-        let (ring, counters) = self.vq.engine();
         // From here on the format is known, and the code is that for this format alone.
         let result = match ring {
             Engine::Split(ring) => batch.run(ring, mem),
             Engine::Packed(ring) => batch.run(ring, mem),
         };
-        counters.add(&batch.counters);
-        let completed = batch.frames;
-        let raise = batch.counters.interrupts_raised > 0;
+        let (completed, raise) = (batch.frames, batch.raise);
         let next = match result {
             Ok(next) => next,
             Err(Stop::Sender(error)) => Next::after(error, &mut self.vq),
@@ -278,7 +279,7 @@ impl From<QueueError> for Stop {
 struct Batch<'b, 'c> {
     context: &'b Context<'c>,
     env: &'b Sender,
-    polls: bool,
+    mode: Mode,
     after: &'b mut After,
     features: Features,
     scratch: &'b mut Scratch,
@@ -287,11 +288,15 @@ struct Batch<'b, 'c> {
     kept: &'b mut Option<Kept>,
     flooded: &'b mut u16,
     unpublished: &'b mut Option<Arc<Worker<Receive>>>,
-    counters: Counters,
+    counters: &'b mut Counters,
     second: u32,
     frames: u32,
+    /// Of these frames, without virtio headers.
+    bytes: u64,
     /// How much of [`BATCH`] is done.
     spent: u32,
+    /// Whether the sender is to be interrupted.
+    raise: bool,
 }
 
 impl Batch<'_, '_> {
@@ -305,9 +310,9 @@ impl Batch<'_, '_> {
         let ring = &*ring;
         let done = self.forward(ring, mem);
         // Also after a failure: what was sent must be seen.
-        self.counters.publish(ring, mem)?;
+        self.raise = self.counters.publish(ring, mem)?;
         Ok(match done? {
-            true if self.polls => Next::Poll,
+            true if self.mode == Mode::Polling => Next::Poll,
             true if !ring.allow_kicks(mem)? => Next::Sleep,
             _ => Next::Continue,
         })
@@ -316,7 +321,7 @@ impl Batch<'_, '_> {
     /// Whether the batch is over.
     #[inline]
     fn is_over(&self) -> bool {
-        self.spent >= BATCH || self.counters.bytes >= BATCH_BYTES || !self.after.has_room()
+        self.spent >= BATCH || self.bytes >= BATCH_BYTES || !self.after.has_room()
     }
 
     /// Handles frames. Returns whether there are no more.
@@ -332,7 +337,10 @@ impl Batch<'_, '_> {
             }
             shown?;
         }
-        self.go_on(ring, mem)?;
+        if self.go_on(ring, mem)? && self.mode == Mode::InPlace {
+            // It was for these; whoever asks for kicks now looks once more.
+            return Ok(!self.is_over());
+        }
         let mut next = self.next(ring, mem)?;
         while let Some(frame) = &next {
             match frame.route {
@@ -376,6 +384,7 @@ impl Batch<'_, '_> {
         self.spent += LONG;
         self.counters.packets += 1;
         self.counters.bytes += bytes;
+        self.bytes += bytes;
         if let Some(work) = &found.work {
             self.counters.checksums += 1;
             if work.is_segmented() {

@@ -27,11 +27,7 @@ use crate::{
             Attachment,
             Context, //
         },
-        lock::{
-            new_spinlock_bh,
-            softirqs_disabled,
-            SpinLockBh, //
-        },
+        lock::softirqs_disabled,
         workqueue::Turn,
     },
     virtio::fault::{
@@ -98,16 +94,26 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
         index
     }
 
-    /// Handles a batch. If the worker `polls`, it will look again before long, so that there
-    /// is no need for kicks.
+    /// Handles a batch.
     fn run(
         &mut self,
         context: &Context<'_>,
         mem: &DeviceMemory<'_>,
         env: &Self::Env,
-        polls: bool,
+        mode: Mode,
         after: &mut After,
     ) -> Outcome;
+}
+
+/// By whom a task is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A worker, which sleeps when there is no more.
+    Worker,
+    /// A worker that looks again before long, so that there is no need for kicks.
+    Polling,
+    /// The driver, which makes no more available meanwhile.
+    InPlace,
 }
 
 /// What a batch came to.
@@ -224,12 +230,9 @@ pub(super) struct Worker<T: Task> {
     pub(super) notify: Notify,
     polling: Polling,
     /// Keeps the work from running twice at a time.
-    turn: Turn,
+    turn: Turn<After>,
     /// How many of the next kicks are served in place: see [`kicked`](Self::kicked).
     in_place: Atomic<u32>,
-    /// Room for actions, while the work does not run.
-    #[pin]
-    after: SpinLockBh<KVec<Action>>,
 }
 
 impl_has_work! {
@@ -256,9 +259,8 @@ impl<T: Task> Worker<T> {
                 index,
                 notify,
                 polling: Polling::new(busy_poll),
-                turn: Turn::new(),
+                turn: Turn::new(After(room)),
                 in_place: Atomic::new(0),
-                after <- new_spinlock_bh!(room, "rvdpa_sim::Worker::after"),
             }),
             GFP_KERNEL,
         )
@@ -299,29 +301,19 @@ impl<T: Task> Worker<T> {
         }
         // A kick that gets lost here, to another at the same time, does not matter.
         this.in_place.store(left - 1, Relaxed);
-        let more = this.turn.run(|| {
-            this.with_room(|after| {
-                this.attachment
-                    .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, false, after).more)
-                    .unwrap_or(true)
-            })
+        let more = this.turn.run(|after| {
+            this.attachment
+                .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, Mode::InPlace, after).more)
+                .unwrap_or(true)
         });
         if more {
             Self::wake(this);
         }
     }
 
-    /// Does something with the room for actions.
-    fn with_room<R>(&self, f: impl FnOnce(&mut After) -> R) -> R {
-        let mut after = After(core::mem::take(&mut *self.after.lock()));
-        let result = f(&mut after);
-        *self.after.lock() = after.0;
-        result
-    }
-
     /// Handles batches until there is nothing to do, or enough was done.
-    fn work(&self, context: &Context<'_>, enough: u32, polls: bool, after: &mut After) -> Done {
-        let mut polls = polls;
+    fn work(&self, context: &Context<'_>, enough: u32, mode: Mode, after: &mut After) -> Done {
+        let mut mode = mode;
         let mut poll: Option<Poll> = None;
         let mut fault_ins = 0;
         let mut batches = 0;
@@ -330,7 +322,7 @@ impl<T: Task> Worker<T> {
             more: true,
         };
         while batches < enough {
-            let Some(outcome) = self.batch(context, polls, after) else {
+            let Some(outcome) = self.batch(context, mode, after) else {
                 // Another client's memory: has to be prepared anew.
                 return done;
             };
@@ -353,7 +345,7 @@ impl<T: Task> Worker<T> {
                     if !self.polling.goes_on(poll) {
                         self.polling.end(false);
                         // Once more, to ask for kicks.
-                        polls = false;
+                        mode = Mode::Worker;
                     }
                 }
                 Next::Continue => batches += 1,
@@ -371,7 +363,7 @@ impl<T: Task> Worker<T> {
         done
     }
 
-    fn batch(&self, context: &Context<'_>, polls: bool, after: &mut After) -> Option<Outcome> {
+    fn batch(&self, context: &Context<'_>, mode: Mode, after: &mut After) -> Option<Outcome> {
         let mut guard = self.attachment.lock(context)?;
         let (task, access) = guard.split().ok()?;
         let mem = DeviceMemory(access);
@@ -383,7 +375,7 @@ impl<T: Task> Worker<T> {
                 next: Next::Sleep,
             });
         }
-        Some(task.run(context, &mem, &self.env, polls, after))
+        Some(task.run(context, &mem, &self.env, mode, after))
     }
 
     /// Brings memory in for the `times`th time, or stops the virtqueue if its client has
@@ -436,11 +428,15 @@ impl<T: Task> WorkItem for Worker<T> {
 
     fn run(this: Arc<Worker<T>>) {
         // One CPU may be asked for while the work runs on another.
-        let more = this.turn.run(|| {
-            let done = this.with_room(|after| {
-                this.attachment
-                    .enter(|context| this.work(context, BATCHES, this.polling.is_on(), after))
-            });
+        let more = this.turn.run(|after| {
+            let mode = if this.polling.is_on() {
+                Mode::Polling
+            } else {
+                Mode::Worker
+            };
+            let done = this
+                .attachment
+                .enter(|context| this.work(context, BATCHES, mode, after));
             let few = this.shared.service.in_place && !done.more && done.completed <= FEW;
             this.in_place.store(if few { IN_PLACE } else { 0 }, Relaxed);
             done.more

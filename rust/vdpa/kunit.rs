@@ -45,7 +45,7 @@ mod workqueue {
         type Pointer = Arc<Counter>;
 
         fn run(this: Arc<Counter>) {
-            this.turn.run(|| {
+            this.turn.run(|()| {
                 if this.inside.fetch_add(1, Relaxed) != 0 {
                     this.overlaps.fetch_add(1, Relaxed);
                 }
@@ -60,7 +60,7 @@ mod workqueue {
         Arc::pin_init(
             pin_init!(Counter {
                 work <- new_work!("rvdpa_kunit::Counter"),
-                turn: Turn::new(),
+                turn: Turn::new(()),
                 inside: Atomic::new(0),
                 overlaps: Atomic::new(0),
                 runs: Atomic::new(0),
@@ -109,17 +109,17 @@ mod workqueue {
 
     #[test]
     fn a_second_run_is_left_to_the_first() {
-        let turn = Turn::new();
+        let turn = Turn::new(());
         let mut ran = false;
-        let again = turn.run(|| {
-            ran = turn.run(|| true);
+        let again = turn.run(|()| {
+            ran = turn.run(|()| true);
             false
         });
         // The inner one did nothing, and the outer one has to come again.
         assert!(!ran);
         assert!(again);
-        assert!(!turn.run(|| false));
-        assert!(turn.run(|| true));
+        assert!(!turn.run(|()| false));
+        assert!(turn.run(|()| true));
     }
 }
 

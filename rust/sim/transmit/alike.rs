@@ -12,7 +12,10 @@ use super::{
         memory::DeviceMemory,
         receive::Receive,
         session::Session,
-        worker::Worker, //
+        worker::{
+            Mode,
+            Worker, //
+        },
     },
     mover::{
         Mover,
@@ -30,7 +33,10 @@ use crate::{
         net::NetHeader,
         queue::Queue,
         ring::Engine,
-        short::ShortChains, //
+        short::{
+            ShortChains,
+            SHORT_CHAINS, //
+        },
     },
 };
 use kernel::{
@@ -76,6 +82,11 @@ impl Stage {
             bounce: KVec::from_elem(0, BOUNCE, GFP_KERNEL)?,
         })
     }
+
+    /// Room for the receive buffers that are next.
+    pub(super) fn targets(&mut self) -> &mut ShortChains {
+        &mut self.targets
+    }
 }
 
 /// How far one got.
@@ -115,15 +126,16 @@ impl Batch<'_, '_> {
         });
     }
 
-    /// Delivers the frames at the front that are like the last ones of an earlier batch.
+    /// Delivers the frames at the front that are like the last ones of an earlier batch. Returns
+    /// whether there were any.
     #[inline]
     pub(super) fn go_on<'m, 'a: 'm, Q: Queue<Area = Area>>(
         &mut self,
         ring: &'m Q,
         mem: &'m DeviceMemory<'a>,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let Some(kept) = self.kept.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let port = &self.env.port;
         if *self.flooded != 0
@@ -132,7 +144,7 @@ impl Batch<'_, '_> {
             || !port.is_up()
             || port.learns()
         {
-            return Ok(());
+            return Ok(false);
         }
         let Kept {
             alike, receiver, ..
@@ -143,7 +155,7 @@ impl Batch<'_, '_> {
         if any {
             *self.kept = Some(kept);
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Delivers the frames that follow and are `alike`, until one comes that is not, or the
@@ -160,22 +172,24 @@ impl Batch<'_, '_> {
         let still = || fabric.epoch() == alike.epoch;
         let room = Moved {
             frames: BATCH.saturating_sub(self.spent),
-            bytes: BATCH_BYTES.saturating_sub(self.counters.bytes),
+            bytes: BATCH_BYTES.saturating_sub(self.bytes),
         };
+        let once = self.mode == Mode::InPlace;
         let stage = &mut *self.stage;
         let moved = match session.direct() {
             None => return false,
             Some((Engine::Split(to), to_mem)) => {
-                run((ring, mem), (&**to, to_mem), alike, stage, room, still)
+                run((ring, mem), (&**to, to_mem), alike, stage, (room, once), still)
             }
             Some((Engine::Packed(to), to_mem)) => {
-                run((ring, mem), (&**to, to_mem), alike, stage, room, still)
+                run((ring, mem), (&**to, to_mem), alike, stage, (room, once), still)
             }
         };
         self.frames += moved.frames;
         self.spent += moved.frames;
         self.counters.packets += u64::from(moved.frames);
         self.counters.bytes += moved.bytes;
+        self.bytes += moved.bytes;
         session.count_direct(moved.frames, moved.bytes);
         moved.frames > 0
     }
@@ -183,14 +197,15 @@ impl Batch<'_, '_> {
 
 /// Moves frames from one ring to the other.
 ///
-/// What cannot be moved, for whatever reason, is left in both.
+/// What cannot be moved, for whatever reason, is left in both. If it is to be done `once`, so is
+/// what was not there at the beginning.
 #[inline(never)]
 fn run<T, R>(
     (from, from_mem): (&T, &DeviceMemory<'_>),
     (to, to_mem): (&R, &DeviceMemory<'_>),
     alike: &Alike,
     stage: &mut Stage,
-    room: Moved,
+    (room, once): (Moved, bool),
     still: impl Fn() -> bool,
 ) -> Moved
 where
@@ -236,7 +251,7 @@ where
         }
         moved.frames += now.frames;
         moved.bytes += now.bytes;
-        if done < frames.min(buffers) {
+        if done < frames.min(buffers) || once && frames < SHORT_CHAINS {
             break;
         }
     }

@@ -5,13 +5,19 @@
 //! This file needs nothing but atomics: on the host, it is a part of the models
 //! (`selftests/models`).
 
+use core::cell::UnsafeCell;
 use kernel::sync::atomic::{
     Acquire,
     Atomic,
     Full, //
 };
 
-/// Keeps work from running twice at a time.
+/// Keeps work from running twice at a time, and `data` for who runs, which needs no lock so.
+///
+/// # Invariants
+///
+/// Between an [`enter`](Self::enter) that returned `true` and the [`leave`](Self::leave) that
+/// follows, no other returns `true`.
 ///
 /// # Examples
 ///
@@ -20,15 +26,21 @@ use kernel::sync::atomic::{
 ///     type Pointer = Arc<Worker>;
 ///
 ///     fn run(this: Arc<Worker>) {
-///         if this.turn.run(|| this.work()) {
+///         if this.turn.run(|room| this.work(room)) {
 ///             this.queue.enqueue_on(this.affinity.cpu(), this.clone());
 ///         }
 ///     }
 /// }
 /// ```
-pub struct Turn(Atomic<u32>);
+pub struct Turn<T = ()> {
+    state: Atomic<u32>,
+    data: UnsafeCell<T>,
+}
 
-impl Turn {
+// SAFETY: The data is reached by who runs, one at a time; taking turns orders what they do.
+unsafe impl<T: Send> Sync for Turn<T> {}
+
+impl<T> Turn<T> {
     /// Nobody runs.
     const IDLE: u32 = 0;
     /// Somebody runs.
@@ -37,8 +49,11 @@ impl Turn {
     const AGAIN: u32 = 2;
 
     /// Makes one for work that does not run.
-    pub fn new() -> Self {
-        Self(Atomic::new(Self::IDLE))
+    pub fn new(data: T) -> Self {
+        Self {
+            state: Atomic::new(Self::IDLE),
+            data: UnsafeCell::new(data),
+        }
     }
 
     /// Runs `work`, which returns whether there is more to do. Returns whether it has to be
@@ -46,30 +61,30 @@ impl Turn {
     ///
     /// If it is running already, this returns `false`, and that other run returns `true`:
     /// what this one had to do will be done, and everything before this call is seen then.
-    pub fn run(&self, work: impl FnOnce() -> bool) -> bool {
+    #[inline]
+    pub fn run(&self, work: impl FnOnce(&mut T) -> bool) -> bool {
         if !self.enter() {
             return false;
         }
-        let more = work();
+        // SAFETY: By the type invariant nobody else is here before `leave` below.
+        let more = work(unsafe { &mut *self.data.get() });
         // Not in the condition, which would be skipped where there is more.
         let again = self.leave();
         more || again
     }
 
+    #[inline]
     fn enter(&self) -> bool {
-        self.0.cmpxchg(Self::IDLE, Self::RUNNING, Acquire).is_ok()
+        // INVARIANT: Only who finds the state idle enters, and whoever enters makes it another.
+        self.state
+            .cmpxchg(Self::IDLE, Self::RUNNING, Acquire).is_ok()
             // The other run may have ended just now; then this is ours, with a needless run
             // to follow.
-            || self.0.xchg(Self::AGAIN, Full) == Self::IDLE
+            || self.state.xchg(Self::AGAIN, Full) == Self::IDLE
     }
 
+    #[inline]
     fn leave(&self) -> bool {
-        self.0.xchg(Self::IDLE, Full) == Self::AGAIN
-    }
-}
-
-impl Default for Turn {
-    fn default() -> Self {
-        Self::new()
+        self.state.xchg(Self::IDLE, Full) == Self::AGAIN
     }
 }

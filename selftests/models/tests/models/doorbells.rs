@@ -45,7 +45,7 @@ impl Bells {
         Arc::new(Self {
             steps,
             work: Work::new(),
-            turn: Turn::new(),
+            turn: Turn::new(()),
             running: AtomicFlag::new(false),
             mapped: AtomicFlag::new(false),
             word: Atomic::new(QUIET),
@@ -104,7 +104,7 @@ impl Bells {
     /// `Watcher::run`, while the work is on the queue.
     fn run(&self, most: usize) {
         self.work.drain(most, || {
-            if self.turn.run(|| self.watch()) {
+            if self.turn.run(|()| self.watch()) {
                 self.work.enqueue();
             }
         });

@@ -99,7 +99,7 @@ impl Queue {
         Arc::new(Self {
             steps,
             work: Work::new(),
-            turn: Turn::new(),
+            turn: Turn::new(()),
             notify: Notify::new(callback.clone(), None).unwrap(),
             callback,
             vq: Mutex::default(),
@@ -192,7 +192,7 @@ impl Queue {
     /// The kernel runs the work, while it is on the queue.
     fn run(&self) {
         self.work.drain(3, || {
-            if self.turn.run(|| self.batch()) {
+            if self.turn.run(|()| self.batch()) {
                 self.work.enqueue();
             }
         });

@@ -53,7 +53,7 @@ impl Worker {
             self.work();
             return;
         }
-        while self.turn.run(|| self.work()) {
+        while self.turn.run(|()| self.work()) {
             if !steps.has("again") {
                 return;
             }
@@ -63,7 +63,7 @@ impl Worker {
 
 fn two_runs(steps: Steps) {
     let worker = Arc::new(Worker {
-        turn: Turn::new(),
+        turn: Turn::new(()),
         state: UnsafeCell::new(0),
         wanted: [AtomicFlag::new(false), AtomicFlag::new(false)],
         done: [AtomicFlag::new(false), AtomicFlag::new(false)],
