@@ -9,8 +9,9 @@
 mod series {
     use kernel::prelude::*;
 
+    pub(crate) use kernel::sync::barrier::smp_mb;
+    #[cfg(not(CONFIG_X86_64))]
     pub(crate) use kernel::sync::barrier::{
-        smp_mb,
         smp_rmb,
         smp_wmb, //
     };
@@ -62,12 +63,14 @@ mod series {
     }
 
     /// Orders loads before it with loads after it.
+    #[cfg(not(CONFIG_X86_64))]
     #[inline(always)]
     pub(crate) fn smp_rmb() {
         barrier::smp_mb(barrier::Read);
     }
 
     /// Orders stores before it with stores after it.
+    #[cfg(not(CONFIG_X86_64))]
     #[inline(always)]
     pub(crate) fn smp_wmb() {
         barrier::smp_mb(barrier::Write);
@@ -75,6 +78,32 @@ mod series {
 }
 
 pub(crate) use series::*;
+
+/// Barriers of a processor that keeps the order of loads, and that of stores: only the compiler
+/// has to be told, as the kernel's own macros do it. Those of the kernel crate call a function
+/// for that, which would be most of what it takes to look at a descriptor.
+#[cfg(CONFIG_X86_64)]
+mod barriers {
+    use core::sync::atomic::{
+        compiler_fence,
+        Ordering, //
+    };
+
+    /// Orders loads before it with loads after it.
+    #[inline(always)]
+    pub(crate) fn smp_rmb() {
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Orders stores before it with stores after it.
+    #[inline(always)]
+    pub(crate) fn smp_wmb() {
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+#[cfg(CONFIG_X86_64)]
+pub(crate) use barriers::*;
 
 /// The value of a module parameter, which 7.2 gives by reference.
 pub(crate) fn parameter<T: Copy>(value: impl core::borrow::Borrow<T>) -> T {

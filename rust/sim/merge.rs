@@ -91,11 +91,11 @@ where
         ring.peek_short(mem, SHORT_CHAINS, chains);
         let mut taken = 0_u16;
         for chain in chains.found_mut() {
-            let room = chain.first.len as usize;
-            if !chain.writable || chain.second.len != 0 {
+            let Some(buffer) = chain.writable() else {
                 break;
-            }
-            let Some(span) = near.whole(chain.first.iova, room) else {
+            };
+            let room = buffer.len as usize;
+            let Some(span) = near.whole(buffer.iova, room) else {
                 return Ok(None);
             };
             let mut at = 0;
@@ -118,7 +118,7 @@ where
                 }
                 at += now;
             }
-            chain.written = at as u32;
+            chain.finish(at as u32);
             merged.bytes += at as u64;
             taken += 1;
             more = at == room && !rest.is_done()?;

@@ -303,7 +303,10 @@ impl<T: Task> Worker<T> {
         this.in_place.store(left - 1, Relaxed);
         let more = this.turn.run(|after| {
             this.attachment
-                .enter_atomic(|context| this.work(context, BATCHES_IN_PLACE, Mode::InPlace, after).more)
+                .enter_atomic(|context| {
+                    this.work(context, BATCHES_IN_PLACE, Mode::InPlace, after)
+                        .more
+                })
                 .unwrap_or(true)
         });
         if more {
