@@ -50,6 +50,11 @@ pub struct ShortChain {
 }
 
 impl ShortChain {
+    /// The part of a name that is not flags.
+    const ID: u32 = 0xffff;
+    /// The flag in a name for what the device may write to, or has written to.
+    const WRITE: u32 = (flags::WRITE as u32) << 16;
+
     /// A flag: there are two buffers.
     const TWO: u16 = flags::NEXT;
     /// A flag: they are in a table.
@@ -162,7 +167,7 @@ impl ShortChain {
     pub fn finish(&mut self, written: u32) {
         self.len = written;
         if written == 0 {
-            self.name &= !((flags::WRITE as u32) << 16);
+            self.name &= !Self::WRITE;
         }
     }
 
@@ -170,7 +175,7 @@ impl ShortChain {
     /// number that its bytes are.
     #[inline(always)]
     pub(super) fn told(&self) -> u64 {
-        let name = self.name & (u16::MAX as u32 | ((flags::WRITE as u32) << 16));
+        let name = self.name & (Self::WRITE | Self::ID);
         u64::from(self.len) | (u64::from(name) << 32)
     }
 
