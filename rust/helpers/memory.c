@@ -185,6 +185,37 @@ refused:
 	return false;
 }
 
+/*
+ * Reads descriptors of two words, at most @count, up to one whose flags, which are its last 16
+ * bits, are not @flags as far as @mask goes, or that is not resident. Returns how many.
+ */
+size_t rvdpa_user_available(u64 *to, unsigned long from, size_t count, u16 mask, u16 flags)
+{
+	const u64 __user *words = (const u64 __user *)from;
+	size_t i = 0;
+	u16 latest;
+
+	pagefault_disable();
+	if (!user_read_access_begin(words, count * 16))
+		goto refused;
+	for (; i < count; i++) {
+		unsafe_get_user(latest, (const u16 __user *)(words + 2 * i) + 7, absent);
+		if ((latest & mask) != flags)
+			break;
+		/* What was written before the flags. */
+		smp_rmb();
+		unsafe_get_user(to[2 * i], words + 2 * i, absent);
+		unsafe_get_user(to[2 * i + 1], words + 2 * i + 1, absent);
+		/* One answer to what the flags are. */
+		to[2 * i + 1] = (to[2 * i + 1] & ~0ULL >> 16) | (u64)latest << 48;
+	}
+absent:
+	user_read_access_end();
+refused:
+	pagefault_enable();
+	return i;
+}
+
 /* Reads those with @indices, of @size that lie side by side and have two words each. */
 bool rvdpa_user_gather(u64 *to, unsigned long from, size_t size, const u16 *indices,
 		       size_t count)

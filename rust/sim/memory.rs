@@ -14,6 +14,7 @@ use crate::{
         self,
         AccessFault,
         CopyFault,
+        Element,
         Near,
         Permission,
         Piece,
@@ -59,6 +60,12 @@ impl<'a> NearMemory<'a> {
     pub(super) fn whole(&mut self, iova: u64, len: usize) -> Option<DeviceSpan<'a>> {
         self.0.whole(iova, len).map(DeviceSpan)
     }
+
+    /// The same, if that is known already and direct; see [`Near::direct`].
+    #[inline(always)]
+    pub(super) fn direct(&self, iova: u64, len: usize) -> Option<DeviceSpan<'a>> {
+        self.0.direct(iova, len).map(DeviceSpan)
+    }
 }
 
 impl DeviceSpan<'_> {
@@ -66,6 +73,24 @@ impl DeviceSpan<'_> {
     #[inline(always)]
     pub(super) fn is_user(&self) -> bool {
         self.0.is_user()
+    }
+
+    /// Reads a number; see [`Piece::load`].
+    #[inline(always)]
+    pub(super) fn load<T: Element>(&self, offset: usize) -> Option<T> {
+        self.0.load(offset).ok()
+    }
+
+    /// Writes a number; see [`Piece::store`].
+    #[inline(always)]
+    pub(super) fn store<T: Element>(&self, offset: usize, value: T) -> Option<()> {
+        self.0.store(offset, value).ok()
+    }
+
+    /// Copies what is from the byte `at` on; see [`Piece::copy_rest`].
+    #[inline(always)]
+    pub(super) fn copy_rest(&self, at: usize, destination: &DeviceSpan<'_>) -> Option<()> {
+        self.0.copy_rest(at, &destination.0).ok()
     }
 }
 
@@ -204,14 +229,17 @@ impl Memory for DeviceMemory<'_> {
     }
 
     #[inline(always)]
-    fn load_descriptors(
+    fn load_available(
         &self,
         area: &iommu::Area,
         offset: usize,
         room: &mut [u128],
-        each: impl FnMut(u128) -> bool,
+        available: (u16, u16),
+        each: impl FnMut(u64, u64) -> bool,
     ) -> Result<(), AccessError> {
-        self.0.descriptors(area, offset, room, each).map_err(error)
+        self.0
+            .available(area, offset, room, available, each)
+            .map_err(error)
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@
 
 use super::layout::{
     descriptor_offset,
+    packed::DESCRIPTOR_FLAGS,
     DESCRIPTOR_LEN, //
 };
 
@@ -147,27 +148,41 @@ pub trait Memory {
         Ok(())
     }
 
-    /// Reads descriptors that lie side by side, as many as `room` has, the first one at
-    /// `offset`, as [`load_descriptor`](Self::load_descriptor) does, until `each` wants no more.
-    /// It gets the numbers that their bytes are. What is in `room` then is of no use.
+    /// Reads descriptors of a packed ring that lie side by side, at most as many as `room` has,
+    /// the first one at `offset`, until one whose flags, as far as `mask` goes, are not `flags`,
+    /// or `each` wants no more.
+    ///
+    /// The flags are read once, in one access, and all that the driver wrote before them after
+    /// that. `each` gets the numbers that the first 8 bytes and the other 8 are, with the flags
+    /// that were looked at. What is in `room` then is of no use.
     #[inline]
-    fn load_descriptors(
+    fn load_available(
         &self,
         area: &Self::Area,
         offset: usize,
         room: &mut [u128],
-        mut each: impl FnMut(u128) -> bool,
+        (mask, flags): (u16, u16),
+        mut each: impl FnMut(u64, u64) -> bool,
     ) -> Result<(), AccessError> {
         for (_, at) in room.iter().zip((offset..).step_by(DESCRIPTOR_LEN)) {
-            if !each(u128::from_le_bytes(self.load_descriptor(area, at)?)) {
+            let latest = self.load_u16(area, at.wrapping_add(DESCRIPTOR_FLAGS))?;
+            if latest & mask != flags {
+                break;
+            }
+            self.acquire();
+            let bits = u128::from_le_bytes(self.load_descriptor(area, at)?);
+            let rest = (bits >> 64) as u64 & (u64::MAX >> 16) | (u64::from(latest) << 48);
+            if !each(bits as u64, rest) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The same for the descriptors with these `indices` in the area; an index of none fails
-    /// with [`AccessError::Unmapped`]. `room` is as long.
+    /// Reads the descriptors with these `indices` in the area, as
+    /// [`load_descriptor`](Self::load_descriptor) does, until `each` wants no more. It gets the
+    /// numbers that their bytes are; an index of none fails with [`AccessError::Unmapped`].
+    /// `room` is as long; what is in it then is of no use.
     #[inline]
     fn gather_descriptors(
         &self,

@@ -298,6 +298,17 @@ impl NetHeader {
         }
     }
 
+    /// The header of a packet that is complete and one frame, in one buffer.
+    pub const PLAIN: Self = Self {
+        flags: 0,
+        gso_type: Self::GSO_NONE,
+        hdr_len: 0,
+        gso_size: 0,
+        csum_start: 0,
+        csum_offset: 0,
+        num_buffers: 1,
+    };
+
     /// Whether the packet is complete and one frame: nothing is left to be done to it.
     #[inline(always)]
     pub const fn is_plain(&self) -> bool {

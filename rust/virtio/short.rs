@@ -7,7 +7,10 @@
 //! everything else to that.
 
 use super::{
-    layout::DESCRIPTOR_LEN,
+    layout::{
+        flags,
+        DESCRIPTOR_LEN, //
+    },
     memory::{
         Access,
         Memory,
@@ -17,7 +20,7 @@ use super::{
 };
 
 /// How many short chains are taken at a time, at most.
-pub const SHORT_CHAINS: usize = 16;
+pub const SHORT_CHAINS: usize = 32;
 
 /// A buffer of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,33 +32,178 @@ pub struct Extent {
 }
 
 /// A chain of one or two buffers, none of which is empty, in the ring or in a table.
+///
+/// It is what a packed descriptor is, so that most chains of a packed ring are taken as they
+/// are there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShortChain {
-    /// Its first buffer.
-    pub first: Extent,
-    /// Its second one, if its length is not zero.
-    pub second: Extent,
-    /// Whether the device may write to them; if not, it may read.
-    pub writable: bool,
-    /// How many bytes were written to it, for
-    /// [`complete_short`](super::queue::Queue::complete_short).
-    pub written: u32,
-    /// What the driver calls it: its first descriptor, or the id of a packed one.
-    pub(super) id: u16,
-    /// How many descriptors it has in the ring.
-    pub(super) slots: u16,
+    /// Where the first buffer starts.
+    iova: u64,
+    /// The length of the first buffer, or how many bytes were written to the chain.
+    len: u32,
+    /// What the driver calls it, which is its first descriptor, or the id of a packed one; and
+    /// above that flags, as descriptors have them, but for [`TWO`](Self::TWO) and
+    /// [`TABLE`](Self::TABLE).
+    name: u32,
+    /// The second buffer, if there is one.
+    second: Extent,
 }
 
 impl ShortChain {
+    /// The part of a name that is not flags.
+    const ID: u32 = 0xffff;
+    /// The flag in a name for what the device may write to, or has written to.
+    const WRITE: u32 = (flags::WRITE as u32) << 16;
+
+    /// A flag: there are two buffers.
+    const TWO: u16 = flags::NEXT;
+    /// A flag: they are in a table.
+    const TABLE: u16 = flags::INDIRECT;
+
+    /// A chain of one buffer, with these flags.
+    #[inline(always)]
+    pub(super) const fn new(first: Extent, id: u16, flags: u16) -> Self {
+        Self {
+            iova: first.iova,
+            len: first.len,
+            name: id as u32 | ((flags as u32) << 16),
+            second: Extent { iova: 0, len: 0 },
+        }
+    }
+
+    /// Makes it one of a single buffer, which leaves the second one as it is.
+    #[inline(always)]
+    pub(super) fn set(&mut self, first: Extent, id: u16, flags: u16) {
+        let Self {
+            iova, len, name, ..
+        } = Self::new(first, id, flags);
+        self.iova = iova;
+        self.len = len;
+        self.name = name;
+    }
+
+    /// Makes it that of a packed descriptor which refers to no others, of which these are the
+    /// first 8 bytes and the other 8.
+    #[inline(always)]
+    pub(super) fn set_direct(&mut self, iova: u64, rest: u64) {
+        self.iova = iova;
+        self.len = rest as u32;
+        self.name = (rest >> 32) as u32;
+    }
+
+    /// The same with a second buffer.
+    #[inline(always)]
+    pub(super) const fn with(self, second: Extent) -> Self {
+        Self {
+            name: self.name | ((Self::TWO as u32) << 16),
+            second,
+            ..self
+        }
+    }
+
+    /// The same, from a table.
+    #[inline(always)]
+    pub(super) const fn in_table(self) -> Self {
+        Self {
+            name: self.name | ((Self::TABLE as u32) << 16),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u16 {
+        (self.name >> 16) as u16
+    }
+
+    /// Its first buffer.
+    #[inline(always)]
+    pub fn first(&self) -> Extent {
+        Extent {
+            iova: self.iova,
+            len: self.len,
+        }
+    }
+
+    /// Its second one, if there is one.
+    #[inline(always)]
+    pub fn second(&self) -> Option<Extent> {
+        (self.flags() & Self::TWO != 0).then_some(self.second)
+    }
+
+    /// Whether the device may write to it; if not, it may read.
+    #[inline(always)]
+    pub fn is_writable(&self) -> bool {
+        self.flags() & flags::WRITE != 0
+    }
+
+    /// Its only buffer, if that is one for reading.
+    #[inline(always)]
+    pub fn readable(&self) -> Option<Extent> {
+        (self.flags() & (Self::TWO | flags::WRITE) == 0).then_some(self.first())
+    }
+
+    /// Its only buffer, if that is one for writing.
+    #[inline(always)]
+    pub fn writable(&self) -> Option<Extent> {
+        (self.flags() & (Self::TWO | flags::WRITE) == flags::WRITE).then_some(self.first())
+    }
+
     /// The length of all buffers in bytes; `u32::MAX` also if it is more.
     #[inline(always)]
     pub fn len(&self) -> u32 {
-        self.first.len.saturating_add(self.second.len)
+        let second = self.second().map_or(0, |second| second.len);
+        self.len.saturating_add(second)
     }
 
     /// Whether there are no bytes: never, for one that was found.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Says how many bytes were written to it, for
+    /// [`complete_short`](super::queue::Queue::complete_short). The length of its first buffer
+    /// is not known any more then.
+    #[inline(always)]
+    pub fn finish(&mut self, written: u32) {
+        self.len = written;
+        if written == 0 {
+            self.name &= !Self::WRITE;
+        }
+    }
+
+    /// What a packed descriptor tells of it, but for the flags that say that it is used, as the
+    /// number that its bytes are.
+    #[inline(always)]
+    pub(super) fn told(&self) -> u64 {
+        let name = self.name & (Self::WRITE | Self::ID);
+        u64::from(self.len) | (u64::from(name) << 32)
+    }
+
+    /// Whether it is a single buffer, in the ring or in a table.
+    #[inline(always)]
+    pub(super) fn is_single(&self) -> bool {
+        self.flags() & Self::TWO == 0
+    }
+
+    /// What was written to it.
+    #[inline(always)]
+    pub(super) fn written(&self) -> u32 {
+        self.len
+    }
+
+    /// What the driver calls it.
+    #[inline(always)]
+    pub(super) fn id(&self) -> u16 {
+        self.name as u16
+    }
+
+    /// How many descriptors it has in a packed ring.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> u16 {
+        match self.flags() & (Self::TWO | Self::TABLE) {
+            Self::TWO => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -64,8 +212,8 @@ impl ShortChain {
 pub struct ShortChains {
     pub(super) chains: [ShortChain; SHORT_CHAINS],
     pub(super) found: usize,
-    /// Their heads, or the flags of their descriptors.
-    pub(super) words: [u16; SHORT_CHAINS],
+    /// Their heads.
+    pub(super) heads: [u16; SHORT_CHAINS],
     pub(super) descriptors: [u128; SHORT_CHAINS],
     /// What tells the driver of them.
     pub(super) elements: [u64; SHORT_CHAINS],
@@ -76,7 +224,7 @@ impl Default for ShortChains {
         Self {
             chains: [ShortChain::default(); SHORT_CHAINS],
             found: 0,
-            words: [0; SHORT_CHAINS],
+            heads: [0; SHORT_CHAINS],
             descriptors: [0; SHORT_CHAINS],
             elements: [0; SHORT_CHAINS],
         }

@@ -39,7 +39,7 @@ use kernel::{
 };
 
 /// Length of an Ethernet header, in bytes.
-const ETHERNET: usize = ETHERNET_LEN as usize;
+pub(super) const ETHERNET: usize = ETHERNET_LEN as usize;
 
 /// Length of what is looked at, in bytes: the virtio header and that of Ethernet.
 pub(super) const LEAD: usize = NetHeader::LEN + ETHERNET;
@@ -101,7 +101,7 @@ impl Batch<'_, '_> {
             return None;
         }
         Some(Alike {
-            ethernet: words(self.scratch.leading().first_chunk()?)?,
+            ethernet: words::<ETHERNET>(self.scratch.leading().first_chunk()?)?,
             epoch: self.lookups.epoch(slot)?,
         })
     }
@@ -214,29 +214,34 @@ where
             break;
         }
         let buffers = to.peek_short(to_mem, frames, targets);
-        let mut now = Moved::default();
-        for (source, target) in sources.found().iter().zip(targets.found_mut()) {
-            let len = source.len();
-            if moved.bytes + now.bytes >= room.bytes || !mover.takes(source, target, len) {
+        // Neither can be too many.
+        let mut count = 0_usize;
+        let mut bytes = 0_u64;
+        let most = room.bytes - moved.bytes;
+        for (source, target) in sources.found_mut().iter_mut().zip(targets.found_mut()) {
+            let Some(len) = mover.takes(source, target) else {
+                break;
+            };
+            source.finish(0);
+            target.finish(len);
+            count = count.wrapping_add(1);
+            bytes = bytes.wrapping_add(len.into());
+            if bytes >= most {
                 break;
             }
-            target.written = len;
-            now.frames += 1;
-            now.bytes += u64::from(len) - NetHeader::LEN as u64;
         }
-        let done = now.frames as usize;
         let mark = to.mark();
-        if done == 0 || !to.complete_short(to_mem, targets, done, false) {
+        if count == 0 || !to.complete_short(to_mem, targets, count, false) {
             break;
         }
-        if !from.complete_short(from_mem, sources, done, true) {
+        if !from.complete_short(from_mem, sources, count, true) {
             // Else the frames would come twice.
             to.rewind(mark);
             break;
         }
-        moved.frames += now.frames;
-        moved.bytes += now.bytes;
-        if done < frames.min(buffers) {
+        moved.frames += count as u32;
+        moved.bytes += bytes - (count * NetHeader::LEN) as u64;
+        if count < frames.min(buffers) {
             break;
         }
     }
@@ -244,21 +249,24 @@ where
 }
 
 impl Alike {
-    /// Whether a frame that starts so is like the others.
+    /// Whether a frame that starts so, with its virtio header and these bytes of that of
+    /// Ethernet, is like the others.
     #[inline(always)]
-    pub(super) fn takes(&self, lead: &[u8; LEAD]) -> bool {
-        let header = lead.first_chunk();
-        let ethernet = lead.last_chunk::<ETHERNET>();
-        header.is_some_and(|header| NetHeader::from_bytes(*header).is_plain())
-            && ethernet.and_then(words) == Some(self.ethernet)
+    pub(super) fn takes(&self, [flags, gso_type]: [u8; 2], ethernet: [u64; 2]) -> bool {
+        let header = NetHeader {
+            flags,
+            gso_type,
+            ..NetHeader::default()
+        };
+        header.is_plain() && ethernet == self.ethernet
     }
 }
 
-/// An Ethernet header as two numbers.
+/// The first and the last bytes of a header as numbers.
 #[inline(always)]
-fn words(ethernet: &[u8; ETHERNET]) -> Option<[u64; 2]> {
+pub(super) fn words<const LEN: usize>(header: &[u8; LEN]) -> Option<[u64; 2]> {
     Some([
-        u64::from_ne_bytes(*ethernet.first_chunk()?),
-        u64::from_ne_bytes(*ethernet.last_chunk()?),
+        u64::from_ne_bytes(*header.first_chunk()?),
+        u64::from_ne_bytes(*header.last_chunk()?),
     ])
 }

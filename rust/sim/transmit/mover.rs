@@ -9,7 +9,9 @@ use super::{
         NearMemory, //
     },
     alike::{
+        words,
         Alike,
+        ETHERNET,
         LEAD, //
     },
 };
@@ -19,22 +21,34 @@ use crate::virtio::{
         CopyTo,
         Span, //
     },
-    net::{
-        offload::Offload,
-        NetHeader, //
+    net::NetHeader,
+    short::{
+        Extent,
+        ShortChain, //
     },
-    short::ShortChain,
 };
 
 /// How much is copied at a time where it has to go by way of the module, in bytes.
 pub(super) const BOUNCE: usize = 2048;
+
+/// Length of what headers are written and looked at by, in bytes.
+const WORD: usize = size_of::<u64>();
+
+/// The virtio header that receivers see, by its first bytes and its last ones, some of which are
+/// in both.
+const HEADER: [u64; 2] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = NetHeader::PLAIN.to_bytes();
+    [
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_ne_bytes([e, f, g, h, i, j, k, l]),
+    ]
+};
 
 /// What moves frames.
 pub(super) struct Mover<'m> {
     from: NearMemory<'m>,
     to: NearMemory<'m>,
     alike: &'m Alike,
-    header: [u8; NetHeader::LEN],
     bounce: &'m mut [u8],
 }
 
@@ -48,12 +62,13 @@ impl<'m> Bytes<'m> {
     /// The first `len` bytes of a chain.
     #[inline]
     fn new(memory: &mut NearMemory<'m>, chain: &ShortChain, len: usize) -> Option<Self> {
-        let of_first = len.min(chain.first.len as usize);
+        let first = chain.first();
+        let of_first = len.min(first.len as usize);
         let of_second = len - of_first;
         Some(Self {
-            first: memory.whole(chain.first.iova, of_first)?,
+            first: memory.whole(first.iova, of_first)?,
             second: if of_second > 0 {
-                Some(memory.whole(chain.second.iova, of_second)?)
+                Some(memory.whole(chain.second()?.iova, of_second)?)
             } else {
                 None
             },
@@ -121,44 +136,67 @@ impl<'m> Mover<'m> {
             from: from.near(Access::Read),
             to: to.near(Access::Write),
             alike,
-            header: Offload::NONE.header(0).to_bytes(),
             bounce,
         }
     }
 
     /// Moves the frame in `source` to `target`, if it is like the others and nothing is in the
-    /// way. It has `len` bytes, with its header. Returns whether it did.
+    /// way. Returns its length, with its header, if it did.
     #[inline(always)]
-    pub(super) fn takes(&mut self, source: &ShortChain, target: &ShortChain, len: u32) -> bool {
-        let len = len as usize;
-        if source.writable || !target.writable || len < LEAD {
-            return false;
-        }
-        let moved = if source.second.len == 0 && target.first.len as usize >= len {
-            self.move_whole(source, target, len)
-        } else {
-            self.move_parts(source, target, len)
+    pub(super) fn takes(&mut self, source: &ShortChain, target: &ShortChain) -> Option<u32> {
+        let (from, to) = match (source.readable(), target.writable()) {
+            (Some(from), Some(to)) if to.len >= from.len && from.len as usize >= LEAD => (from, to),
+            _ => return self.move_parts(source, target),
         };
-        moved.is_some()
+        let len = from.len as usize;
+        let spans = (
+            self.from.direct(from.iova, len),
+            self.to.direct(to.iova, len),
+        );
+        let moved = match spans {
+            (Some(from), Some(to)) => self.move_direct(&from, &to),
+            _ => self.move_whole(from, to),
+        };
+        moved.map(|()| from.len)
     }
 
-    /// Where all bytes lie side by side on either side.
+    /// Where all bytes lie side by side on either side, in memory of the kernel.
     #[inline(always)]
-    fn move_whole(&mut self, source: &ShortChain, target: &ShortChain, len: usize) -> Option<()> {
-        let from = self.from.whole(source.first.iova, len)?;
-        let to = self.to.whole(target.first.iova, len)?;
-        if from.is_user() && to.is_user() {
-            return self.bounce(&from, &to, len);
+    fn move_direct(&self, from: &DeviceSpan<'_>, to: &DeviceSpan<'_>) -> Option<()> {
+        let start = from.load::<u16>(0)?.to_ne_bytes();
+        let first = from.load(NetHeader::LEN)?;
+        let last = from.load(LEAD - WORD)?;
+        if !self.alike.takes(start, [first, last]) {
+            return None;
+        }
+        from.copy_rest(LEAD, to)?;
+        // What was looked at is what is delivered.
+        to.store(NetHeader::LEN, first)?;
+        to.store(LEAD - WORD, last)?;
+        let [first, last] = HEADER;
+        to.store(0, first)?;
+        to.store(NetHeader::LEN - WORD, last)
+    }
+
+    /// The same for another mapping, or for memory of clients.
+    #[inline(never)]
+    fn move_whole(&mut self, source: Extent, target: Extent) -> Option<()> {
+        let len = source.len as usize;
+        let from = self.from.whole(source.iova, len)?;
+        let to = self.to.whole(target.iova, len)?;
+        match (from.is_user(), to.is_user()) {
+            (false, false) => return self.move_direct(&from, &to),
+            (true, true) => return self.bounce(&from, &to, len),
+            _ => {}
         }
         let mut lead = [0; LEAD];
         from.read(0, &mut lead).ok()?;
-        look(self.alike, &self.header, &mut lead)?;
+        self.look(&mut lead)?;
         DeviceMemory::copy((&from, LEAD), (&to, LEAD), len.wrapping_sub(LEAD)).ok()?;
         to.write(0, &lead).ok()
     }
 
     /// The same where both sides are memory of clients, for which there is no direct way.
-    #[inline(never)]
     fn bounce(&mut self, from: &DeviceSpan<'_>, to: &DeviceSpan<'_>, len: usize) -> Option<()> {
         let mut done = 0;
         while done < len {
@@ -175,8 +213,11 @@ impl<'m> Mover<'m> {
 
     /// The same for chains of two buffers.
     #[inline(never)]
-    fn move_parts(&mut self, source: &ShortChain, target: &ShortChain, len: usize) -> Option<()> {
-        if (target.len() as usize) < len {
+    fn move_parts(&mut self, source: &ShortChain, target: &ShortChain) -> Option<u32> {
+        let bytes = source.len();
+        let len = bytes as usize;
+        let fits = len >= LEAD && target.len() >= bytes;
+        if source.is_writable() || !target.is_writable() || !fits {
             return None;
         }
         let from = Bytes::new(&mut self.from, source, len)?;
@@ -190,22 +231,30 @@ impl<'m> Mover<'m> {
         from.read(self.bounce.get_mut(..first)?)?;
         self.look_at_bounce()?;
         from.copy(&to, first, len)?;
-        to.write(self.bounce.get(..first)?)
+        to.write(self.bounce.get(..first)?)?;
+        Some(bytes)
     }
 
     #[inline(always)]
     fn look_at_bounce(&mut self) -> Option<()> {
-        look(self.alike, &self.header, self.bounce.first_chunk_mut()?)
+        let mut lead = *self.bounce.first_chunk()?;
+        self.look(&mut lead)?;
+        *self.bounce.first_chunk_mut()? = lead;
+        Some(())
     }
-}
 
-/// Looks at the start of a frame, and puts the header there that its receiver is to see. What
-/// was looked at is what is delivered.
-#[inline(always)]
-fn look(alike: &Alike, header: &[u8; NetHeader::LEN], lead: &mut [u8; LEAD]) -> Option<()> {
-    if !alike.takes(lead) {
-        return None;
+    /// Looks at the start of a frame, and puts the header there that its receiver is to see. What
+    /// was looked at is what is delivered.
+    #[inline(always)]
+    fn look(&self, lead: &mut [u8; LEAD]) -> Option<()> {
+        let ethernet = lead.last_chunk().and_then(words::<ETHERNET>)?;
+        if !self.alike.takes(*lead.first_chunk()?, ethernet) {
+            return None;
+        }
+        let [first, last] = HEADER;
+        *lead.first_chunk_mut()? = first.to_ne_bytes();
+        let header = lead.get_mut(NetHeader::LEN - WORD..NetHeader::LEN)?;
+        header.copy_from_slice(&last.to_ne_bytes());
+        Some(())
     }
-    *lead.first_chunk_mut()? = *header;
-    Some(())
 }

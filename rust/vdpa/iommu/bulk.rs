@@ -13,16 +13,20 @@ use super::{
     },
     area::Area,
     piece::{
+        user_available,
         user_collect,
         user_gather,
-        user_read,
         user_scatter, //
     },
 };
+use crate::compat::smp_rmb;
 use core::ptr;
 
 /// Length of a descriptor, in bytes.
 const DESCRIPTOR: usize = size_of::<u128>();
+
+/// Where the flags of a packed descriptor lie in its second half.
+const FLAGS: u32 = u64::BITS - u16::BITS;
 
 impl Access<'_> {
     /// Reads 16 bits at a time, each `stride` bytes behind those before, as
@@ -66,51 +70,80 @@ impl Access<'_> {
         Ok(())
     }
 
-    /// Reads descriptors that lie side by side, as many as `room` has, the first one at
-    /// `offset`, until `each` wants no more.
+    /// Reads descriptors that lie side by side, at most as many as `room` has, the first one at
+    /// `offset`, until one whose last 16 bits, as far as `mask` goes, are not `flags`, or `each`
+    /// wants no more. The last 16 bits are read once, in one access of the processor, and all
+    /// else after them. `each` gets both halves.
     ///
     /// Fails as [`load`](Self::load) does.
     #[inline(always)]
-    pub fn descriptors(
+    pub fn available(
         &self,
         area: &Area,
         offset: usize,
         room: &mut [u128],
-        mut each: impl FnMut(u128) -> bool,
+        (mask, flags): (u16, u16),
+        mut each: impl FnMut(u64, u64) -> bool,
     ) -> Result<(), AccessFault> {
-        let from = if area.is_in_kernel() {
-            let place = self.place(area, offset, size_of_val(room))?;
-            place.address as *const u128
-        } else {
-            self.fetch(area, offset, room)?;
-            room.as_ptr()
-        };
-        if !from.is_aligned() {
+        let is_available = |second: u64| (second >> FLAGS) as u16 & mask == flags;
+        if !area.is_in_kernel() {
+            let count = self.fetch(area, offset, room, (mask, flags))?;
+            for bits in room.iter().take(count) {
+                if !each(*bits as u64, (*bits >> u64::BITS) as u64) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let place = self.place(area, offset, size_of_val(room))?;
+        let from = place.address as *const [u64; 2];
+        if place.address % DESCRIPTOR != 0 {
             return Err(AccessFault::Unmapped);
         }
         for index in 0..room.len() {
-            // SAFETY: As in `load`; as many are mapped as `room` has, or these are those of
-            // `room`.
-            if !each(unsafe { ptr::read_volatile(from.wrapping_add(index)) }) {
+            let at = from.wrapping_add(index).cast::<u64>();
+            // SAFETY: As in `load`; as many are mapped as `room` has.
+            let second = unsafe { ptr::read_volatile(at.wrapping_add(1)) };
+            if !is_available(second) {
+                break;
+            }
+            smp_rmb();
+            // SAFETY: As above.
+            let first = unsafe { ptr::read_volatile(at) };
+            if !each(first, second) {
                 break;
             }
         }
         Ok(())
     }
 
+    /// The same, into `room`, for areas of a client and those whose pages do not lie side by
+    /// side. Returns how many.
     #[inline(never)]
-    fn fetch(&self, area: &Area, offset: usize, room: &mut [u128]) -> Result<(), AccessFault> {
+    fn fetch(
+        &self,
+        area: &Area,
+        offset: usize,
+        room: &mut [u128],
+        (mask, flags): (u16, u16),
+    ) -> Result<usize, AccessFault> {
         if area.is_whole() {
-            let len = size_of_val(room);
-            let place = self.place(area, offset, len)?;
-            // SAFETY: `room` is the caller's, and any bytes are valid; the function checks the
-            // user's address.
-            return unsafe { user_read(room.as_mut_ptr().cast(), place.address, len) };
+            let place = self.place(area, offset, size_of_val(room))?;
+            return Ok(user_available(room, place.address, mask, flags));
         }
+        let mut count = 0;
         for (bits, at) in room.iter_mut().zip((offset..).step_by(DESCRIPTOR)) {
-            *bits = self.load(area, at)?;
+            let latest: u16 = self.load(area, at.wrapping_add(DESCRIPTOR - size_of::<u16>()))?;
+            if latest & mask != flags {
+                break;
+            }
+            smp_rmb();
+            let all: u128 = self.load(area, at)?;
+            // The flags have been read; what they are by now is of no interest.
+            *bits = all << u16::BITS >> u16::BITS | u128::from(latest) << (u64::BITS + FLAGS);
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Reads the descriptors with these `indices`, of those that an area consists of, until

@@ -2,27 +2,21 @@
 
 //! Buffers that are most often in the same mapping as the one before.
 
-use super::{
-    access::{
-        last,
-        Access, //
-    },
-    piece::Piece,
-    space::Place,
-    Permission,
-};
+use super::{access::Access, piece::Piece, space::Place, Permission};
 
 /// What remembers the mapping of the last buffer, for one kind of access.
 ///
 /// # Invariants
 ///
-/// If `first` is not more than `last`, these iovas are mapped for `permission`, to what lies
-/// side by side from `place` on, and `access` can reach that.
+/// The `size` iovas from `first` on are mapped for `permission`, to what lies side by side from
+/// `place` on, and `access` can reach that.
 pub struct Near<'a> {
     access: &'a Access<'a>,
     permission: Permission,
     first: u64,
-    last: u64,
+    size: u64,
+    /// The same number, where that is memory of the kernel, else zero.
+    direct: u64,
     place: Place,
 }
 
@@ -33,21 +27,21 @@ impl Access<'_> {
         Near {
             access: self,
             permission,
-            first: 1,
-            last: 0,
+            first: 0,
+            size: 0,
+            direct: 0,
             place: Place::kernel(0),
         }
     }
 }
 
 impl<'a> Near<'a> {
-    /// Finds the memory of a buffer, if all of it lies side by side.
+    /// Finds the memory of a buffer, if it is not empty, and all of it lies side by side.
     #[inline(always)]
     pub fn whole(&mut self, iova: u64, len: usize) -> Option<Piece<'a>> {
-        let last = last(iova, len).ok()?;
-        if iova < self.first || self.last < last {
+        if !self.covers(self.size, iova, len) {
             self.look_up(iova, len)?;
-            if self.last < last {
+            if !self.covers(self.size, iova, len) {
                 return None;
             }
         }
@@ -55,6 +49,28 @@ impl<'a> Near<'a> {
         // SAFETY: By the type invariant these bytes are mapped, and by that of `Access` they
         // stay for as long as `access` is borrowed.
         Some(unsafe { Piece::new(place, len) })
+    }
+
+    /// The same, if it is memory of the kernel and in the same mapping as that of the buffer
+    /// before.
+    #[inline(always)]
+    pub fn direct(&self, iova: u64, len: usize) -> Option<Piece<'a>> {
+        if !self.covers(self.direct, iova, len) {
+            return None;
+        }
+        let address = self.place.address;
+        let place = Place::kernel(address.wrapping_add(iova.wrapping_sub(self.first) as usize));
+        // SAFETY: As in `whole`.
+        Some(unsafe { Piece::new(place, len) })
+    }
+
+    /// Whether a buffer lies in the `size` bytes from the start of the mapping.
+    #[inline(always)]
+    fn covers(&self, size: u64, iova: u64, len: usize) -> bool {
+        // Large numbers, if it begins before, or is empty.
+        let offset = iova.wrapping_sub(self.first);
+        let more = (len as u64).wrapping_sub(1);
+        offset < size && more < size.wrapping_sub(offset)
     }
 
     /// Finds the mapping of a buffer, or of its start.
@@ -65,9 +81,10 @@ impl<'a> Near<'a> {
         self.access
             .place_of(&found, iova, len, self.permission)
             .ok()?;
-        // INVARIANT: All of that was found out.
+        // INVARIANT: All of that was found out. If all there are were mapped, one is left out.
         self.first = found.first;
-        self.last = found.last;
+        self.size = found.last.wrapping_sub(found.first).saturating_add(1);
+        self.direct = if found.place.user { 0 } else { self.size };
         self.place = found.place;
         Some(())
     }

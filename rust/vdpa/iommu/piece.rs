@@ -7,6 +7,7 @@ use super::{
         Access,
         AccessFault, //
     },
+    area::Element,
     space::Place,
 };
 use crate::bindings;
@@ -111,6 +112,60 @@ impl Piece<'_> {
         Ok(())
     }
 
+    /// Reads a number `offset` bytes into the piece, each byte once.
+    ///
+    /// Fails as [`read`](Self::read) does.
+    #[inline(always)]
+    pub fn load<T: Element>(&self, offset: usize) -> Result<T, AccessFault> {
+        let from = self.at(offset, size_of::<T>())?;
+        if from.user {
+            return T::load_user(from.address);
+        }
+        let from = from.address as *const Anywhere<T>;
+        // SAFETY: The bytes are mapped by the type invariant, and any are valid for an
+        // `Element`. The driver may write them meanwhile, hence volatile.
+        Ok(unsafe { ptr::read_volatile(from) }.0)
+    }
+
+    /// Writes a number, `offset` bytes into the piece, which was found for writing.
+    ///
+    /// Fails as [`write`](Self::write) does.
+    #[inline(always)]
+    pub fn store<T: Element>(&self, offset: usize, value: T) -> Result<(), AccessFault> {
+        let to = self.at(offset, size_of::<T>())?;
+        if to.user {
+            return value.store_user(to.address);
+        }
+        // SAFETY: The bytes are mapped by the type invariant.
+        unsafe { ptr::write_unaligned(to.address as *mut T, value) };
+        Ok(())
+    }
+
+    /// Copies from the byte `at` on to the same place of a piece which is at least as long, to
+    /// the end of this one. It is worth while for few bytes of the kernel's memory. If the two
+    /// overlap, nobody knows what is there then.
+    #[inline(always)]
+    pub fn copy_rest(&self, at: usize, destination: &Piece<'_>) -> Result<(), CopyFault> {
+        let len = self.len.checked_sub(at);
+        let len = len.ok_or(CopyFault::Source(AccessFault::Unmapped))?;
+        let from = self.at(at, len).map_err(CopyFault::Source)?;
+        let to = destination.at(at, len).map_err(CopyFault::Destination)?;
+        if from.user || to.user || !(BLOCK..=4 * BLOCK).contains(&len) {
+            return Self::copy((self, at), (destination, at), len);
+        }
+        let (from, to) = (from.address as *const Block, to.address as *mut Block);
+        let last = len.wrapping_sub(BLOCK);
+        let mut done = 0;
+        while done < last {
+            // SAFETY: Both are mapped by the type invariant, this far and a block more.
+            unsafe { copy_block(from.wrapping_byte_add(done), to.wrapping_byte_add(done)) };
+            done = done.wrapping_add(BLOCK);
+        }
+        // SAFETY: Both are mapped by the type invariant. Some bytes may be copied twice.
+        unsafe { copy_block(from.wrapping_byte_add(last), to.wrapping_byte_add(last)) };
+        Ok(())
+    }
+
     /// Copies `len` bytes from `source` to `destination`, each with an offset into the
     /// piece. The two may overlap, and may belong to different devices.
     #[inline]
@@ -141,6 +196,35 @@ impl Piece<'_> {
             },
             (true, true) => copy_user(from.address, to.address, len),
         }
+    }
+}
+
+/// A number that need not be aligned.
+#[repr(C, packed)]
+struct Anywhere<T>(T);
+
+/// What few bytes are copied by.
+type Block = [u64; 4];
+
+/// Its length in bytes.
+const BLOCK: usize = size_of::<Block>();
+
+/// Copies a block, neither side of which need be aligned.
+///
+/// # Safety
+///
+/// `from` is valid for reads, and `to` for writes.
+#[inline(always)]
+unsafe fn copy_block(from: *const Block, to: *mut Block) {
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    // SAFETY: As required of the caller, for each of the four.
+    unsafe {
+        let read = |index| from.wrapping_add(index).read_unaligned();
+        let block = (read(0), read(1), read(2), read(3));
+        to.write_unaligned(block.0);
+        to.wrapping_add(1).write_unaligned(block.1);
+        to.wrapping_add(2).write_unaligned(block.2);
+        to.wrapping_add(3).write_unaligned(block.3);
     }
 }
 
@@ -235,6 +319,15 @@ pub(super) fn user_collect(from: usize, stride: usize, out: &mut [u16]) -> Resul
     } else {
         Err(AccessFault::NotPresent)
     }
+}
+
+/// Reads descriptors of user memory, as many as `out` has, up to one whose last 16 bits, as far
+/// as `mask` goes, are not `flags`, or that is not resident. Returns how many.
+#[inline]
+pub(super) fn user_available(out: &mut [u128], from: usize, mask: u16, flags: u16) -> usize {
+    let (to, count) = (out.as_mut_ptr().cast(), out.len());
+    // SAFETY: The function writes no more than `out`, and checks `from`.
+    unsafe { bindings::rvdpa_user_available(to, from, count, mask, flags) }
 }
 
 /// Reads the numbers with these `indices` out of `count` in user memory, without faulting.

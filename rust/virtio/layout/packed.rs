@@ -22,7 +22,7 @@ const DESCRIPTOR_RESULT: usize = 8;
 /// Where the buffer id lies in a descriptor (2.8.13).
 const DESCRIPTOR_ID: usize = 12;
 /// Where the flags lie in a descriptor (2.8.13).
-const DESCRIPTOR_FLAGS: usize = 14;
+pub(in super::super) const DESCRIPTOR_FLAGS: usize = 14;
 
 /// Where the part of the descriptor `index` lies that tells of a used chain.
 #[inline(always)]

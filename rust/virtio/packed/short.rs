@@ -14,11 +14,11 @@ use super::{
             descriptor_offset,
             flags,
             packed::{
-                flags_offset,
-                Descriptor, //
+                Descriptor,
+                AVAIL,
+                USED, //
             },
-            Area,
-            DESCRIPTOR_LEN, //
+            Area, //
         },
         memory::Memory,
         num::usize_from_u32,
@@ -49,6 +49,16 @@ fn extent(descriptor: Descriptor) -> Extent {
     }
 }
 
+/// What a descriptor is of short chains.
+enum Part {
+    /// The first of two.
+    First,
+    /// The last one of a chain.
+    Last(ShortChain),
+    /// It is in no short chain.
+    None,
+}
+
 impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
     /// See [`Queue::peek_short`](super::Queue::peek_short).
     #[inline(always)]
@@ -68,75 +78,105 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         // Those behind the end of the ring are for the next time.
         let many = usize::from(room.min(size.wrapping_sub(slot.index))).min(SHORT_CHAINS);
         let ShortChains {
+            chains: all,
+            descriptors,
+            ..
+        } = &mut *chains;
+        let mut next = all.iter_mut();
+        let mut found = 0_usize;
+        // Most chains are one descriptor that refers to no others.
+        let _ = mem.load_available(
+            self.areas.translation(Area::Descriptor),
+            descriptor_offset(slot.index),
+            descriptors.get_mut(..many.min(limit)).unwrap_or_default(),
+            (
+                AVAIL | USED | flags::NEXT | flags::INDIRECT,
+                slot.available(),
+            ),
+            |iova, rest| {
+                let Some(chain) = next.next() else {
+                    return false;
+                };
+                chain.set_direct(iova, rest);
+                let good = chain.first().len != 0 && chain.id() < size;
+                found = found.wrapping_add(usize::from(good));
+                good
+            },
+        );
+        chains.found = found;
+        if found < many && found < limit {
+            self.find_several(mem, limit, many, chains);
+        }
+        chains.found
+    }
+
+    /// Finds those that follow, up to one that is none, among the next `many` descriptors.
+    #[inline(never)]
+    fn find_several<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        limit: usize,
+        many: usize,
+        chains: &mut ShortChains,
+    ) -> Option<()> {
+        let size = self.areas.size();
+        let slot = self.available.get();
+        let ShortChains {
             chains,
             found,
-            words,
             descriptors,
             ..
         } = chains;
-        let Some(bits) = words.get_mut(..many) else {
-            return 0;
-        };
-        let area = self.areas.translation(Area::Descriptor);
-        let offset = flags_offset(slot.index);
-        if mem.load_u16s(area, offset, DESCRIPTOR_LEN, bits).is_err() {
-            return 0;
-        }
-        let is_available = |bits: &&u16| slot.is_available(**bits);
-        let available = bits.iter().take_while(is_available).count();
-        // What the driver wrote before it wrote the flags is read after this.
-        mem.acquire();
-        let Some(room) = descriptors.get_mut(..available) else {
-            return 0;
-        };
-        let mut bits = bits.iter();
-        let mut chains = chains.iter_mut().take(limit);
+        // A descriptor each so far.
+        let index = slot.index.wrapping_add(u16::try_from(*found).ok()?);
+        let room = descriptors.get_mut(..many.checked_sub(*found)?)?;
+        let mut next = chains.get_mut(*found..limit.min(SHORT_CHAINS))?.iter_mut();
         // The first descriptor of a chain of two.
         let mut first = None;
-        let offset = descriptor_offset(slot.index);
-        let _ = mem.load_descriptors(area, offset, room, |latest| {
-            let Some(&bits) = bits.next() else {
-                return false;
-            };
-            // The flags have been read; what they are by now is of no interest.
-            let one = Descriptor {
-                flags: bits,
-                ..descriptor(latest)
-            };
-            let is_first = bits & (flags::NEXT | flags::INDIRECT) == flags::NEXT;
-            if is_first && first.is_none() {
-                first = Some(one);
-                return true;
-            }
-            let Some(chain) = chains.next() else {
-                return false;
-            };
-            if bits & (flags::NEXT | flags::INDIRECT) == 0 && first.is_none() {
-                chain.first = extent(one);
-                chain.second.len = 0;
-                chain.writable = bits & flags::WRITE != 0;
-                chain.written = 0;
-                chain.id = one.id;
-                chain.slots = 1;
-            } else {
-                let several = match first.take() {
-                    Some(first) => pair(first, one, one.id),
-                    None => self.short_table(mem, one),
+        let _ = mem.load_available(
+            self.areas.translation(Area::Descriptor),
+            descriptor_offset(index),
+            room,
+            (AVAIL | USED, slot.available()),
+            |iova, rest| {
+                let bits = u128::from(iova) | (u128::from(rest) << 64);
+                let latest = match self.part(mem, &mut first, descriptor(bits)) {
+                    Part::First => return true,
+                    Part::Last(latest) => latest,
+                    Part::None => return false,
                 };
-                match several {
-                    Some(several) => *chain = several,
-                    None => return false,
+                let good = latest.first().len != 0 && latest.id() < size;
+                match next.next() {
+                    Some(chain) if good => *chain = latest,
+                    _ => return false,
                 }
+                *found = found.wrapping_add(1);
+                true
+            },
+        );
+        Some(())
+    }
+
+    /// What a descriptor is. `first` is the one before it, if that is the first of two.
+    fn part<M: Memory<Area = A>>(
+        &self,
+        mem: &M,
+        first: &mut Option<Descriptor>,
+        one: Descriptor,
+    ) -> Part {
+        let last = match (first.take(), one.flags & (flags::NEXT | flags::INDIRECT)) {
+            (Some(first), _) => pair(first, one, one.id),
+            (None, 0) => Some(single(one, one.id)),
+            (None, flags::NEXT) => {
+                *first = Some(one);
+                return Part::First;
             }
-            let good = chain.first.len != 0 && chain.id < size;
-            *found = found.wrapping_add(usize::from(good));
-            good
-        });
-        *found
+            (None, _) => self.short_table(mem, one),
+        };
+        last.map_or(Part::None, Part::Last)
     }
 
     /// The short chain of the table that a descriptor refers to, if it is one.
-    #[inline(never)]
     fn short_table<M: Memory<Area = A>>(&self, mem: &M, one: Descriptor) -> Option<ShortChain> {
         if one.flags & flags::NEXT != 0 || !self.areas.has(Features::INDIRECT_DESC) {
             return None;
@@ -147,12 +187,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
             return None;
         }
         let chain = if entries == 1 {
-            ShortChain {
-                first: extent(first),
-                writable: first.flags & flags::WRITE != 0,
-                id: one.id,
-                ..ShortChain::default()
-            }
+            single(first, one.id)
         } else {
             // In a table, nothing says whether there is another one (2.8.7).
             let second = Descriptor {
@@ -161,7 +196,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
             };
             pair(first, second, one.id)?
         };
-        Some(ShortChain { slots: 1, ..chain })
+        Some(chain.in_table())
     }
 
     /// See [`Queue::complete_short`](super::Queue::complete_short). `fully` if the driver may be
@@ -174,18 +209,27 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let (Some(chains), Some(room)) = (chains.chains.get(..count), room.get(..count)) else {
             return false;
         };
-        let count = u32::try_from(count).unwrap_or(0);
-        let mut slots = 0_u16;
+        let count = u16::try_from(count).unwrap_or(0);
+        let mut slots = count;
         for (chain, completion) in chains.iter().zip(room) {
-            completion.set(Completion::new(chain.id, chain.slots, chain.written, fully));
-            slots = slots.wrapping_add(chain.slots);
+            completion.set(Completion::of_short(chain, fully));
+            if !chain.is_single() {
+                slots = slots.wrapping_add(chain.slots().wrapping_sub(1));
+            }
         }
         // INVARIANT: The chains were found within the descriptors that the driver had.
-        self.completed.set(self.completed.get().wrapping_add(count));
+        self.completed
+            .set(self.completed.get().wrapping_add(count.into()));
         let next = self.available.get().advance(slots, self.areas.size());
         self.available.set(next);
         true
     }
+}
+
+/// The chain of one descriptor.
+#[inline(always)]
+fn single(one: Descriptor, id: u16) -> ShortChain {
+    ShortChain::new(extent(one), id, one.flags & flags::WRITE)
 }
 
 /// The chain of two descriptors, if it is one and ends with them.
@@ -197,12 +241,5 @@ fn pair(one: Descriptor, other: Descriptor, id: u16) -> Option<ShortChain> {
     }
     // The sum of the lengths of all buffers is a `u32`.
     one.len.checked_add(other.len)?;
-    Some(ShortChain {
-        first: extent(one),
-        second: extent(other),
-        writable: one.flags & flags::WRITE != 0,
-        written: 0,
-        id,
-        slots: 2,
-    })
+    Some(single(one, id).with(extent(other)))
 }

@@ -19,11 +19,15 @@ use super::{
                 Slot, //
             },
             Area,
-            DESCRIPTOR_LEN, //
+            DESCRIPTOR_LEN,
+            USED_ELEMENT_LEN, //
         },
         memory::Memory,
         num::usize_from_u32,
-        short::SHORT_CHAINS,
+        short::{
+            ShortChain,
+            SHORT_CHAINS, //
+        },
     },
     head::{
         Head,
@@ -34,28 +38,57 @@ use super::{
 
 /// A chain that was completed and not yet published: what a [`PackedQueue`] needs room
 /// for, once per descriptor.
+///
+/// It is a number. Most chains have one descriptor in the ring, and a used descriptor tells of
+/// each: then this is what that tells, but for the flags that say that it is used. Others have
+/// [`SPECIAL`](Self::SPECIAL), and how many descriptors there are, less one, where these flags
+/// are; and maybe [`FULLY`](Self::FULLY).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Completion {
-    /// The chain's id, and [`FULLY`](Self::FULLY) or not.
-    id: u16,
-    /// How many descriptors it has in the ring.
-    slots: u16,
-    /// How many bytes were written to it.
-    written: u32,
-}
+pub struct Completion(u64);
 
 impl Completion {
+    /// That it is not what a used descriptor tells. No used descriptor has this bit before it
+    /// is said that it is used.
+    const SPECIAL: u64 = 1 << 63;
     /// That the driver may be told of the chain by what it is told of the next one, with
     /// `VIRTIO_F_IN_ORDER` (2.8.8). No id has this bit: ids are less than the size of the
     /// ring.
-    const FULLY: u16 = 1 << 15;
+    const FULLY: u64 = 1 << 47;
+    /// Where flags lie, or the number of descriptors less one.
+    const FLAGS: u32 = 48;
 
-    /// A chain that was completed; `fully` if the driver may be told of it by what it is told
-    /// of the next one.
+    /// A chain with so many descriptors in the ring that was completed; `fully` if the driver
+    /// may be told of it by what it is told of the next one.
     #[inline(always)]
-    pub(super) fn new(id: u16, slots: u16, written: u32, fully: bool) -> Self {
-        let id = if fully { id | Self::FULLY } else { id };
-        Self { id, slots, written }
+    fn new(id: u16, slots: u16, written: u32, fully: bool) -> Self {
+        // A length only counts where something was written (2.8.4).
+        let flags = if written == 0 { 0 } else { flags::WRITE };
+        let plain = Self(u64::from_le_bytes(used_result(id, written, flags)));
+        if slots == 1 && !fully {
+            plain
+        } else {
+            plain.special(slots, fully)
+        }
+    }
+
+    /// The same for a short chain.
+    #[inline(always)]
+    pub(super) fn of_short(chain: &ShortChain, fully: bool) -> Self {
+        let plain = Self(chain.told());
+        if chain.is_single() && !fully {
+            plain
+        } else {
+            plain.special(chain.slots(), fully)
+        }
+    }
+
+    /// The same, with what a used descriptor does not tell.
+    #[inline(never)]
+    fn special(self, slots: u16, fully: bool) -> Self {
+        let number = u64::from(slots.wrapping_sub(1)) << Self::FLAGS;
+        let fully = if fully { Self::FULLY } else { 0 };
+        let told = self.0 & !(u64::MAX << Self::FLAGS);
+        Self(told | number | Self::SPECIAL | fully)
     }
 
     /// Takes the chains that one used descriptor tells of. Returns the last one, with the
@@ -63,45 +96,50 @@ impl Completion {
     #[inline(always)]
     fn next_batch(completions: &mut impl Iterator<Item = Self>) -> Option<Self> {
         let mut last = completions.next()?;
-        while last.id & Self::FULLY != 0 {
+        while last.0 & Self::FULLY != 0 {
             let Some(next) = completions.next() else {
-                last.id &= !Self::FULLY;
+                last.0 &= !Self::FULLY;
                 break;
             };
             // They have no more than there are in the ring.
-            let slots = last.slots.wrapping_add(next.slots);
-            last = Self { slots, ..next };
+            let slots = last.slots().wrapping_add(next.slots());
+            last = next.special(slots, next.0 & Self::FULLY != 0);
         }
         Some(last)
     }
 
-    /// The flag of a used descriptor that tells of the chain last. A length only counts
-    /// where something was written (2.8.4).
+    /// The flag of a used descriptor that tells of the chain last.
     #[inline(always)]
     fn write_flag(self) -> u16 {
-        if self.written == 0 {
+        if self.0 as u32 == 0 {
             0
         } else {
             flags::WRITE
         }
     }
 
-    /// What a used descriptor with these flags tells of the chain, as the number that its
-    /// bytes are.
+    /// What a used descriptor with the flags `bits` tells of the chain.
     #[inline(always)]
-    fn result(self, bits: u16) -> u64 {
-        u64::from_le_bytes(used_result(self.id, self.written, bits))
+    fn result(self, bits: u16) -> [u8; USED_ELEMENT_LEN] {
+        let id = (self.0 >> u32::BITS) as u16;
+        used_result(id, self.0 as u32, bits)
     }
 
-    /// Whether a used descriptor tells of it alone, and it had no other in the ring.
+    /// The same, as a number, if it tells of no other chain, and this has no other descriptor
+    /// in the ring.
     #[inline(always)]
-    fn is_single(self) -> bool {
-        self.slots == 1 && self.id & Self::FULLY == 0
+    fn plain(self, bits: u16) -> Option<u64> {
+        (self.0 & Self::SPECIAL == 0).then_some(self.0 | (u64::from(bits) << Self::FLAGS))
     }
 
     /// How many descriptors the chain has in the ring.
     pub(super) fn slots(self) -> u16 {
-        self.slots
+        if self.0 & Self::SPECIAL == 0 {
+            1
+        } else {
+            let number = (self.0 & !Self::SPECIAL) >> Self::FLAGS;
+            (number as u16).wrapping_add(1)
+        }
     }
 }
 
@@ -139,7 +177,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let first = self.used.get();
         self.begun.set(self.completed.get());
         self.write_result(mem, first, one, first.available())?;
-        let mut slot = first.advance(one.slots, size);
+        let mut slot = first.advance(one.slots(), size);
         let mut completions = completions
             .get(completions.len().wrapping_sub(rest.len())..)
             .unwrap_or_default();
@@ -152,7 +190,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
                         break;
                     };
                     self.write_result(mem, slot, other, slot.used() | other.write_flag())?;
-                    (other.slots, rest.len())
+                    (other.slots(), rest.len())
                 }
                 run => (run, completions.len().wrapping_sub(run.into())),
             };
@@ -188,18 +226,14 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
     ) -> Result<u16, QueueError> {
         let most = usize::from(self.areas.size().wrapping_sub(slot.index));
         let most = most.min(completions.len()).min(room.len());
-        let result = |completion: &Cell<Completion>| {
-            let completion = completion.get();
-            let bits = slot.used() | completion.write_flag();
-            completion.is_single().then(|| completion.result(bits))
-        };
+        let bits = slot.used();
         let run = self.areas.store_used_many(
             mem,
             Area::Descriptor,
             result_offset(slot.index),
             DESCRIPTOR_LEN,
             room.get_mut(..most).unwrap_or_default(),
-            completions.iter().map_while(result),
+            completions.iter().map_while(|one| one.get().plain(bits)),
         )?;
         Ok(u16::try_from(run).unwrap_or(0))
     }
@@ -213,8 +247,8 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         last: Completion,
         bits: u16,
     ) -> Result<(), QueueError> {
-        let result = used_result(last.id, last.written, bits);
         let offset = result_offset(slot.index);
-        self.areas.store_used(mem, Area::Descriptor, offset, result)
+        self.areas
+            .store_used(mem, Area::Descriptor, offset, last.result(bits))
     }
 }

@@ -64,12 +64,12 @@ impl<A> SplitQueue<A> {
         let ShortChains {
             chains,
             found,
-            words,
+            heads,
             descriptors,
             ..
         } = chains;
         let many = many.min(SHORT_CHAINS);
-        let (Some(heads), Some(bits)) = (words.get_mut(..many), descriptors.get_mut(..many)) else {
+        let (Some(heads), Some(bits)) = (heads.get_mut(..many), descriptors.get_mut(..many)) else {
             return 0;
         };
         let driver = self.areas.translation(Area::Driver);
@@ -89,19 +89,16 @@ impl<A> SplitQueue<A> {
                 return false;
             };
             let one = descriptor(bits);
-            if one.flags & (flags::NEXT | flags::INDIRECT) == 0 {
-                chain.first = extent(one);
-                chain.second.len = 0;
-                chain.writable = one.has(flags::WRITE);
-                chain.written = 0;
+            let any = if one.flags & (flags::NEXT | flags::INDIRECT) == 0 {
+                chain.set(extent(one), head, one.flags);
+                one.len != 0
             } else {
-                match self.short_of_several(mem, one) {
-                    Some(several) => *chain = several,
-                    None => return false,
-                }
-            }
-            chain.id = head;
-            let any = chain.first.len != 0;
+                let Some(several) = self.short_of_several(mem, head, one) else {
+                    return false;
+                };
+                *chain = several;
+                several.first().len != 0
+            };
             *found = found.wrapping_add(usize::from(any));
             any
         });
@@ -113,6 +110,7 @@ impl<A> SplitQueue<A> {
     fn short_of_several<M: Memory<Area = A>>(
         &self,
         mem: &M,
+        head: u16,
         one: Descriptor,
     ) -> Option<ShortChain> {
         let size = self.areas.size();
@@ -135,24 +133,20 @@ impl<A> SplitQueue<A> {
             let other = self.areas.load_descriptor(mem, one.next).ok()?;
             (one, Some(Descriptor::from_bytes(other)))
         };
-        let mut chain = ShortChain {
-            first: extent(one),
-            writable: one.has(flags::WRITE),
-            ..ShortChain::default()
-        };
         if one.has(flags::INDIRECT) {
             return None;
         }
-        if let Some(other) = other {
-            let more = other.flags & (flags::NEXT | flags::INDIRECT) != 0;
-            if more || other.has(flags::WRITE) != chain.writable || other.len == 0 {
-                return None;
-            }
-            chain.second = extent(other);
-            // The sum of the lengths of all buffers is a `u32`.
-            chain.first.len.checked_add(other.len)?;
+        let chain = ShortChain::new(extent(one), head, one.flags & flags::WRITE);
+        let Some(other) = other else {
+            return Some(chain);
+        };
+        let more = other.flags & (flags::NEXT | flags::INDIRECT) != 0;
+        if more || (one.flags ^ other.flags) & flags::WRITE != 0 || other.len == 0 {
+            return None;
         }
-        Some(chain)
+        // The sum of the lengths of all buffers is a `u32`.
+        one.len.checked_add(other.len)?;
+        Some(chain.with(extent(other)))
     }
 
     /// See [`Queue::complete_short`](super::Queue::complete_short). `skip` if the driver may be
@@ -179,8 +173,8 @@ impl<A> SplitQueue<A> {
         if skip {
             // INVARIANT: This is what the next element tells of, unless there is a later chain.
             self.last.set(Last {
-                head: last.id,
-                written: last.written,
+                head: last.id(),
+                written: last.written(),
             });
         } else {
             if self.write_elements(mem, chains, elements).is_none() {
@@ -207,8 +201,8 @@ impl<A> SplitQueue<A> {
             // It tells of those before it that have none.
             let (first, rest) = chains.split_first()?;
             let last = Last {
-                head: first.id,
-                written: first.written,
+                head: first.id(),
+                written: first.written(),
             };
             self.write_element(mem, last).ok()?;
             index = index.wrapping_add(1);
@@ -221,7 +215,7 @@ impl<A> SplitQueue<A> {
             let now = chains.len().min(room.into());
             let (these, rest) = chains.split_at_checked(now)?;
             let tell =
-                |chain: &ShortChain| u64::from_le_bytes(used_element(chain.id, chain.written));
+                |chain: &ShortChain| u64::from_le_bytes(used_element(chain.id(), chain.written()));
             mem.store_used_many(
                 area,
                 used::ring(slot),

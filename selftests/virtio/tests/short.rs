@@ -21,10 +21,12 @@ use selftests_virtio::*;
 type Found = Option<(Vec<(u64, u32)>, bool)>;
 
 fn extents(chain: &ShortChain) -> Vec<(u64, u32)> {
-    let extent = |extent: Extent| (extent.len > 0).then_some((extent.iova, extent.len));
-    [chain.first, chain.second]
+    let extent = |extent: Extent| (extent.iova, extent.len);
+    let first = chain.first();
+    [first]
         .into_iter()
-        .filter_map(extent)
+        .chain(chain.second())
+        .map(extent)
         .collect()
 }
 
@@ -61,7 +63,9 @@ fn check<F: Format>() {
         let many = rig.queue.peek_short(&rig.memory, 3, &mut chains);
         let found = chains.found();
         assert_eq!(found.len(), many);
-        let found: Found = found.first().map(|chain| (extents(chain), chain.writable));
+        let found: Found = found
+            .first()
+            .map(|chain| (extents(chain), chain.is_writable()));
         let all = chain.iter().map(|buffer| (buffer.iova, buffer.len));
         let wanted = short.then(|| (all.collect(), chain[0].writable));
         // A packed chain of two on both sides of the ring's end is for the long way.
@@ -119,7 +123,7 @@ fn hand_back<F: Format>(rig: &mut RigOf<F>, way: Way, limit: usize, fully: bool,
         }
         for chain in chains.found_mut() {
             number += 1;
-            chain.written = written(number);
+            chain.finish(written(number));
         }
         assert!(queue.complete_short(memory, &mut chains, found, fully));
         if way == Way::Twice {
@@ -127,7 +131,7 @@ fn hand_back<F: Format>(rig: &mut RigOf<F>, way: Way, limit: usize, fully: bool,
             assert_eq!(queue.peek_short(memory, found, &mut chains), found);
             let first = number + 1 - found as u32;
             for (number, chain) in (first..).zip(chains.found_mut()) {
-                chain.written = written(number);
+                chain.finish(written(number));
             }
             assert!(queue.complete_short(memory, &mut chains, found, fully));
         }
