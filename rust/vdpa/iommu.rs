@@ -82,6 +82,7 @@ mod bulk;
 mod driver_memory;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
+mod mappings;
 mod near;
 mod piece;
 mod space;
@@ -109,11 +110,13 @@ pub use piece::{
 };
 
 use attachment::Attached;
+use mappings::{
+    Mapping,
+    Mappings, //
+};
 use space::{
     AddressSpace,
     HeldPages,
-    Mappings,
-    NewMapping,
     Place,
     Translation, //
 };
@@ -383,9 +386,8 @@ impl Iommu {
                 let mut from = 0;
                 while let Some(removed) = space.remove_unless(from, keep) {
                     self.settle();
-                    let (last, mapping) = removed.to_key_value();
-                    from = last;
-                    drop(mapping);
+                    from = removed.last();
+                    drop(removed);
                 }
                 Err(error)
             }
@@ -402,9 +404,8 @@ impl Iommu {
             } else {
                 self.core.hold(request)?
             };
-            NewMapping::new(translation, pages, GFP_KERNEL)?
-                .insert(&mut new)
-                .map_err(|_unwanted| EEXIST)
+            let mapping = Mapping { translation, pages };
+            space::insert(mapping, GFP_KERNEL, |one, room| new.insert(one, room))
         })?;
         Ok(new)
     }
@@ -423,9 +424,15 @@ impl Iommu {
     fn remove(&self, asid: u32, iova: u64, size: u64) -> Result {
         let space = self.core.space_from_outside(asid)?;
         let last = last(iova, size)?;
-        while let Some(removed) = space.remove(iova, last) {
+        let mut from = iova;
+        while let Some(removed) = space.remove(from, last) {
             self.settle();
+            // Another one overlaps the range behind this one, if any does.
+            from = removed.last();
             drop(removed);
+            if from >= last {
+                break;
+            }
         }
         Ok(())
     }
