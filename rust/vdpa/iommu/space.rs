@@ -106,9 +106,9 @@ pub(super) struct Translation {
 #[pin_data]
 pub(super) struct AddressSpace {
     /// Held by those who change mappings of a client, one at a time. Drivers of this kernel
-    /// do not take it; no device has both.
+    /// do not take it; no device has both. How many were made since there were none.
     #[pin]
-    pub(super) changes: Mutex<()>,
+    pub(super) changes: Mutex<usize>,
     #[pin]
     mappings: SpinLockIrqSave<Mappings>,
 }
@@ -117,7 +117,7 @@ impl AddressSpace {
     /// Makes an empty address space.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            changes <- new_mutex!((), "vdpa::AddressSpace::changes"),
+            changes <- new_mutex!(0, "vdpa::AddressSpace::changes"),
             mappings <- new_spinlock_irqsave!(Mappings::new(), "vdpa::AddressSpace::mappings"),
         })
     }
