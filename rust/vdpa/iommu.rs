@@ -82,6 +82,7 @@ mod bulk;
 mod driver_memory;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
+mod mappings;
 mod near;
 mod piece;
 mod space;
@@ -107,12 +108,15 @@ pub use piece::{
     Piece, //
 };
 
+use access::Entries;
 use attachment::Attached;
+use mappings::{
+    Mapping,
+    Mappings, //
+};
 use space::{
     AddressSpace,
     HeldPages,
-    Mappings,
-    NewMapping,
     Place,
     Translation, //
 };
@@ -347,12 +351,33 @@ impl Iommu {
     /// overflowing range, not memory), `EEXIST` (overlaps another mapping), `ENOMEM`.
     pub fn map(&self, asid: u32, request: &MapRequest<'_>) -> Result {
         let space = self.core.space_from_outside(asid)?;
-        let _one_at_a_time = space.changes.lock();
+        let mut made = space.changes.lock();
         let translation = self.core.translation(request)?;
         let pages = self.core.hold(request)?;
         // Nobody can have cached that there was no mapping: misses are not cached. But
         // areas that failed to resolve are tried again anyway.
-        space.insert(translation, pages, GFP_KERNEL)
+        space.insert(translation, pages, GFP_KERNEL)?;
+        let now = made.saturating_add(1);
+        self.count(&mut made, now);
+        Ok(())
+    }
+
+    /// Counts the mappings that were made: they are `now` so many. Where there are many, more
+    /// translations are remembered.
+    fn count(&self, made: &mut usize, now: usize) {
+        let before = core::mem::replace(made, now);
+        match (before > Entries::FEW, now > Entries::FEW) {
+            (false, true) => self.remember(Entries::MANY),
+            (true, false) => self.remember(Entries::FEW),
+            _ => {}
+        }
+    }
+
+    /// Has all attachments remember so many translations.
+    fn remember(&self, count: usize) {
+        for attachment in &self.attachments {
+            attachment.remember(count);
+        }
     }
 
     /// Makes the mappings of address space `asid` those of `table`, for `set_map`.
@@ -365,12 +390,13 @@ impl Iommu {
     /// Fails with `EINVAL` (no such address space, something that is not memory), `ENOMEM`.
     pub fn set(&self, asid: u32, table: &MapTable<'_>) -> Result {
         let space = self.core.space_from_outside(asid)?;
-        let _one_at_a_time = space.changes.lock();
+        let mut made = space.changes.lock();
         match self.table(space, table) {
-            Ok(new) => {
+            Ok((new, count)) => {
                 let old = space.replace(new);
                 self.settle();
                 space.hand_on(old);
+                self.count(&mut made, count);
                 Ok(())
             }
             Err(error) => {
@@ -382,18 +408,19 @@ impl Iommu {
                 let mut from = 0;
                 while let Some(removed) = space.remove_unless(from, keep) {
                     self.settle();
-                    let (last, mapping) = removed.to_key_value();
-                    from = last;
-                    drop(mapping);
+                    from = removed.last();
+                    drop(removed);
                 }
                 Err(error)
             }
         }
     }
 
-    /// The mappings of `table`. Those that `space` has come without their pages.
-    fn table(&self, space: &AddressSpace, table: &MapTable<'_>) -> Result<Mappings> {
+    /// The mappings of `table`, and how many there are. Those that `space` has come without
+    /// their pages.
+    fn table(&self, space: &AddressSpace, table: &MapTable<'_>) -> Result<(Mappings, usize)> {
         let mut new = Mappings::new();
+        let mut count = 0_usize;
         table.for_each(|request| {
             let translation = self.core.translation(request)?;
             let pages = if space.holds(&translation) {
@@ -401,11 +428,12 @@ impl Iommu {
             } else {
                 self.core.hold(request)?
             };
-            NewMapping::new(translation, pages, GFP_KERNEL)?
-                .insert(&mut new)
-                .map_err(|_unwanted| EEXIST)
+            let mapping = Mapping { translation, pages };
+            space::insert(mapping, GFP_KERNEL, |one, room| new.insert(one, room))?;
+            count = count.saturating_add(1);
+            Ok(())
         })?;
-        Ok(new)
+        Ok((new, count))
     }
 
     /// Removes all mappings of address space `asid` that overlap `size` bytes at `iova`,
@@ -422,9 +450,15 @@ impl Iommu {
     fn remove(&self, asid: u32, iova: u64, size: u64) -> Result {
         let space = self.core.space_from_outside(asid)?;
         let last = last(iova, size)?;
-        while let Some(removed) = space.remove(iova, last) {
+        let mut from = iova;
+        while let Some(removed) = space.remove(from, last) {
             self.settle();
+            // Another one overlaps the range behind this one, if any does.
+            from = removed.last();
             drop(removed);
+            if from >= last {
+                break;
+            }
         }
         Ok(())
     }
@@ -434,10 +468,11 @@ impl Iommu {
     /// Fails with `EINVAL` (no such address space).
     pub fn unmap_all(&self, asid: u32) -> Result {
         let space = self.core.space_from_outside(asid)?;
-        let _one_at_a_time = space.changes.lock();
+        let mut made = space.changes.lock();
         let removed = space.take_all();
         self.settle();
         drop(removed);
+        self.count(&mut made, 0);
         Ok(())
     }
 

@@ -30,35 +30,22 @@ pub enum AccessFault {
     NotPresent,
 }
 
-/// How many recent translations an attachment remembers, a power of two.
-const CACHED: usize = 64;
-
 /// The unit in which there is physical memory or none, at most, in bytes.
 const BLOCK: usize = 2 << 20;
 
-/// A [`Translation`] in 32 bytes, of which each virtqueue has [`CACHED`].
+/// A [`Translation`] in 32 bytes, of which each virtqueue remembers some.
 #[derive(Clone, Copy)]
 struct Entry {
     first: u64,
     last: u64,
     address: usize,
+    /// When it was found.
+    generation: u32,
     user: bool,
     permission: Permission,
 }
 
 const _: () = assert!(size_of::<Option<Entry>>() == 32);
-
-impl From<Translation> for Entry {
-    fn from(found: Translation) -> Self {
-        Self {
-            first: found.first,
-            last: found.last,
-            address: found.place.address,
-            user: found.place.user,
-            permission: found.permission,
-        }
-    }
-}
 
 impl From<Entry> for Translation {
     #[inline(always)]
@@ -75,12 +62,29 @@ impl From<Entry> for Translation {
     }
 }
 
+/// Room for recent translations, a power of two of them.
+pub(super) struct Entries(KVec<Cell<Option<Entry>>>);
+
+impl Entries {
+    /// How many an attachment has at first, and as long as there are no more mappings.
+    pub(super) const FEW: usize = 64;
+    /// How many it has where there are many mappings.
+    pub(super) const MANY: usize = 512;
+
+    /// Makes room for `count` of them, a power of two. Fails with `ENOMEM`.
+    pub(super) fn new(count: usize) -> Result<Self> {
+        let entries = KVec::from_elem(Cell::new(None), count, GFP_KERNEL)?;
+        Ok(Self(entries))
+    }
+}
+
 /// Recent translations of one attachment: for each page of iovas one place, which it
 /// shares with others; for each block where iovas are physical addresses.
 pub(super) struct Cache {
-    /// The change of the IOMMU after which these were found.
+    /// The change of the IOMMU after which those of this generation were found.
     stamp: Cell<u64>,
-    entries: KVec<Cell<Option<Entry>>>,
+    generation: Cell<u32>,
+    entries: Entries,
 }
 
 impl Cache {
@@ -88,21 +92,33 @@ impl Cache {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             stamp: Cell::new(0),
-            entries: KVec::from_elem(Cell::new(None), CACHED, GFP_KERNEL)?,
+            generation: Cell::new(0),
+            entries: Entries::new(Entries::FEW)?,
         })
     }
 
     /// Forgets all translations.
     pub(super) fn clear(&self) {
-        for entry in &self.entries {
-            entry.set(None);
+        let next = self.generation.get().wrapping_add(1);
+        self.generation.set(next);
+        if next == 0 {
+            // Those of long ago would count again.
+            for entry in &self.entries.0 {
+                entry.set(None);
+            }
         }
+    }
+
+    /// Gives it other room, which is empty, and returns what it had.
+    pub(super) fn replace(&mut self, entries: Entries) -> Entries {
+        core::mem::replace(&mut self.entries, entries)
     }
 
     #[inline(always)]
     fn entry(&self, iova: u64, identity: bool) -> Option<&Cell<Option<Entry>>> {
         let per = if identity { BLOCK } else { PAGE_SIZE };
-        self.entries.get((iova as usize / per) % CACHED)
+        let entries = &self.entries.0;
+        entries.get((iova as usize / per) & entries.len().wrapping_sub(1))
     }
 
     /// Forgets all translations older than `stamp`.
@@ -117,12 +133,20 @@ impl Cache {
     #[inline(always)]
     fn find(&self, iova: u64, identity: bool) -> Option<Translation> {
         let found = self.entry(iova, identity)?.get()?;
-        (found.first <= iova && iova <= found.last).then(|| found.into())
+        let is_good = found.generation == self.generation.get();
+        (is_good && found.first <= iova && iova <= found.last).then(|| found.into())
     }
 
-    fn add(&self, iova: u64, identity: bool, translation: Translation) {
+    fn add(&self, iova: u64, identity: bool, found: Translation) {
         if let Some(entry) = self.entry(iova, identity) {
-            entry.set(Some(translation.into()));
+            entry.set(Some(Entry {
+                first: found.first,
+                last: found.last,
+                address: found.place.address,
+                generation: self.generation.get(),
+                user: found.place.user,
+                permission: found.permission,
+            }));
         }
     }
 }

@@ -6,7 +6,8 @@ use super::{
     access::{
         Access,
         AccessFault,
-        Cache, //
+        Cache,
+        Entries, //
     },
     Core,
     Permission, //
@@ -74,11 +75,22 @@ pub struct Attachment<S> {
 pub(super) trait Attached: Send + Sync {
     /// Waits until whoever holds the lock has let go of it.
     fn barrier(&self);
+
+    /// Gives it room for so many recent translations, a power of two, if there is memory: else
+    /// it keeps what it has.
+    fn remember(&self, count: usize);
 }
 
-impl<S: Send> Attached for Attachment<S> {
+impl<S: Send + Unpin> Attached for Attachment<S> {
     fn barrier(&self) {
         lock::barrier(&self.inner);
+    }
+
+    fn remember(&self, count: usize) {
+        if let Ok(entries) = Entries::new(count) {
+            // What was there is freed after the lock has been released.
+            let _old = self.inner.lock().cache.replace(entries);
+        }
     }
 }
 

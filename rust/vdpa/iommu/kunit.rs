@@ -63,7 +63,7 @@ mod tests {
         // What only touches does not overlap.
         space.insert(mapping(0x2000, 0x3fff), None, GFP_KERNEL)?;
         space.insert(mapping(0, 0xfff), None, GFP_KERNEL)?;
-        assert_eq!(space.take_all().iter().count(), 4);
+        assert_eq!(space.take_all().iter_mut().count(), 4);
         Ok(())
     }
 
@@ -77,8 +77,8 @@ mod tests {
         ];
         let space = space_with(&ranges)?;
         let mut count = 0;
-        while let Some(node) = space.remove(0x1fff, 0x2000) {
-            drop(node);
+        while let Some(removed) = space.remove(0x1fff, 0x2000) {
+            drop(removed);
             count += 1;
         }
         assert_eq!(count, 2);
@@ -99,7 +99,7 @@ mod tests {
         assert!(space.remove_unless(0, kept).is_some());
         assert!(space.translate(35).is_none());
         assert!(space.remove_unless(0, kept).is_none());
-        assert_eq!(space.take_all().iter().count(), 2);
+        assert_eq!(space.take_all().iter_mut().count(), 2);
         Ok(())
     }
 
@@ -107,8 +107,8 @@ mod tests {
     fn a_new_table_takes_the_place_of_the_old_one() -> Result {
         let space = space_with(&[(0, 9), (10, 19)])?;
         let other = space_with(&[(10, 19), (40, 49)])?;
-        let old = space.replace(other.take_all());
-        assert_eq!(old.iter().count(), 2);
+        let mut old = space.replace(other.take_all());
+        assert_eq!(old.iter_mut().count(), 2);
         space.hand_on(old);
         assert!(space.translate(5).is_none());
         assert!(space.translate(15).is_some());

@@ -2,7 +2,16 @@
 
 //! Address spaces: what an iova means.
 
-use super::Permission;
+use super::{
+    mappings::{
+        Mapping,
+        Mappings,
+        Refused,
+        Removed,
+        Room, //
+    },
+    Permission,
+};
 use crate::{
     bindings,
     vdpa::lock::{
@@ -14,11 +23,7 @@ use kernel::{
     alloc::Flags,
     new_mutex,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode, //
-    },
-    sync::Mutex,
+    sync::Mutex, //
 };
 
 /// Physical memory whose pages this mapping holds references to.
@@ -97,58 +102,13 @@ pub(super) struct Translation {
     pub(super) permission: Permission,
 }
 
-/// What an address space holds.
-pub(super) struct Mapping {
-    translation: Translation,
-    /// What has to live as long as the mapping.
-    pages: Option<HeldPages>,
-}
-
-/// Mappings by their last iovas, none of which overlap.
-pub(super) type Mappings = RBTree<u64, Mapping>;
-
-/// A mapping that can be added.
-pub(super) struct NewMapping {
-    first: u64,
-    last: u64,
-    node: RBTreeNode<u64, Mapping>,
-}
-
-impl NewMapping {
-    /// Makes a mapping. Fails with `ENOMEM`.
-    pub(super) fn new(
-        translation: Translation,
-        pages: Option<HeldPages>,
-        flags: Flags,
-    ) -> Result<Self> {
-        let Translation { first, last, .. } = translation;
-        let node = RBTreeNode::new(last, Mapping { translation, pages }, flags)?;
-        Ok(Self { first, last, node })
-    }
-
-    /// Adds it. If it would overlap another one, that is an error, and it comes back.
-    pub(super) fn insert(self, mappings: &mut Mappings) -> Result<(), Self> {
-        if find(mappings, self.first).is_some_and(|found| found.first <= self.last) {
-            return Err(self);
-        }
-        mappings.insert(self.node);
-        Ok(())
-    }
-}
-
-/// The mapping that covers `iova`, or else the next one above it.
-fn find(mappings: &Mappings, iova: u64) -> Option<Translation> {
-    let cursor = mappings.cursor_lower_bound(&iova)?;
-    Some(cursor.current().1.translation)
-}
-
 /// One address space.
 #[pin_data]
 pub(super) struct AddressSpace {
     /// Held by those who change mappings of a client, one at a time. Drivers of this kernel
-    /// do not take it; no device has both.
+    /// do not take it; no device has both. How many were made since there were none.
     #[pin]
-    pub(super) changes: Mutex<()>,
+    pub(super) changes: Mutex<usize>,
     #[pin]
     mappings: SpinLockIrqSave<Mappings>,
 }
@@ -157,43 +117,40 @@ impl AddressSpace {
     /// Makes an empty address space.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            changes <- new_mutex!((), "vdpa::AddressSpace::changes"),
-            mappings <- new_spinlock_irqsave!(RBTree::new(), "vdpa::AddressSpace::mappings"),
+            changes <- new_mutex!(0, "vdpa::AddressSpace::changes"),
+            mappings <- new_spinlock_irqsave!(Mappings::new(), "vdpa::AddressSpace::mappings"),
         })
     }
 
     /// Adds a mapping.
     ///
     /// Fails with `EEXIST` if it would overlap another one, with `ENOMEM`.
+    #[inline]
     pub(super) fn insert(
         &self,
         translation: Translation,
         pages: Option<HeldPages>,
         flags: Flags,
     ) -> Result {
-        let new = NewMapping::new(translation, pages, flags)?;
-        // One that is not wanted is dropped after the lock has been released.
-        let result = new.insert(&mut self.mappings.lock());
-        result.map_err(|_unwanted| EEXIST)
+        // What is not wanted is dropped after the lock has been released.
+        insert(Mapping { translation, pages }, flags, |new, room| {
+            self.mappings.lock().insert(new, room)
+        })
     }
 
     /// Takes out one mapping that overlaps `first..=last`.
     ///
     /// The caller waits for accesses under way before it drops what is returned.
-    pub(super) fn remove(&self, first: u64, last: u64) -> Option<RBTreeNode<u64, Mapping>> {
-        let mut mappings = self.mappings.lock();
-        let cursor = mappings.cursor_lower_bound_mut(&first)?;
-        if cursor.current().1.translation.first > last {
-            return None;
-        }
-        Some(cursor.remove_current().1)
+    pub(super) fn remove(&self, first: u64, last: u64) -> Option<Removed> {
+        let overlaps = |found: &Translation| found.first <= last;
+        self.mappings.lock().remove_if(first, overlaps)
     }
 
     /// Takes out all mappings.
     ///
     /// The caller waits for accesses under way before it drops what is returned.
     pub(super) fn take_all(&self) -> Mappings {
-        core::mem::take(&mut *self.mappings.lock())
+        self.replace(Mappings::new())
     }
 
     /// Takes out the first mapping from `iova` on that is not to be kept.
@@ -203,21 +160,23 @@ impl AddressSpace {
         &self,
         iova: u64,
         keep: impl Fn(&Translation) -> bool,
-    ) -> Option<RBTreeNode<u64, Mapping>> {
+    ) -> Option<Removed> {
         let mut mappings = self.mappings.lock();
-        let mut cursor = mappings.cursor_lower_bound_mut(&iova)?;
-        while keep(&cursor.current().1.translation) {
-            cursor = cursor.move_next()?;
+        let mut from = iova;
+        loop {
+            let found = mappings.look(from, |found| found.translation)?;
+            if !keep(&found) {
+                return mappings.remove_if(from, |_| true);
+            }
+            from = found.last.checked_add(1)?;
         }
-        Some(cursor.remove_current().1)
     }
 
     /// Whether this very mapping is in force, and holds its pages.
     pub(super) fn holds(&self, translation: &Translation) -> bool {
+        let is_it = |found: &Mapping| found.translation == *translation && found.pages.is_some();
         let mappings = self.mappings.lock();
-        mappings
-            .get(&translation.last)
-            .is_some_and(|found| found.translation == *translation && found.pages.is_some())
+        mappings.look(translation.last, is_it).unwrap_or(false)
     }
 
     /// Puts `new` in force, and returns what was before.
@@ -231,18 +190,40 @@ impl AddressSpace {
     /// Ends mappings that are no longer in force. Their pages go on to those in force that
     /// are the same and came without.
     pub(super) fn hand_on(&self, mut old: Mappings) {
-        for mapping in old.values_mut() {
-            let mut mappings = self.mappings.lock();
-            if let Some(found) = mappings.get_mut(&mapping.translation.last) {
+        for mapping in old.iter_mut() {
+            let Translation { last, .. } = mapping.translation;
+            self.mappings.lock().change(last, |found| {
                 if found.translation == mapping.translation && found.pages.is_none() {
                     found.pages = mapping.pages.take();
                 }
-            }
+            });
         }
     }
 
     /// The mapping that covers `iova`.
     pub(super) fn translate(&self, iova: u64) -> Option<Translation> {
-        find(&self.mappings.lock(), iova).filter(|found| found.first <= iova)
+        let found = self.mappings.lock().look(iova, |found| found.translation)?;
+        (found.first <= iova).then_some(found)
     }
+}
+
+/// Adds a mapping by `try_insert`, which is tried once more with room for it if there was none.
+///
+/// Fails with `EEXIST` if it would overlap another one, with `ENOMEM`.
+#[inline]
+pub(super) fn insert(
+    mapping: Mapping,
+    flags: Flags,
+    mut try_insert: impl FnMut(&mut Option<Mapping>, &mut Option<Room>) -> Result<(), Refused>,
+) -> Result {
+    let (mut new, mut room) = (Some(mapping), None);
+    let mut result = try_insert(&mut new, &mut room);
+    if let Err(Refused::Full) = result {
+        room = Some(Room::new(flags)?);
+        result = try_insert(&mut new, &mut room);
+    }
+    result.map_err(|refused| match refused {
+        Refused::Overlaps => EEXIST,
+        Refused::Full => ENOMEM,
+    })
 }

@@ -122,7 +122,7 @@ impl Completion {
     #[inline(always)]
     fn result(self, bits: u16) -> [u8; USED_ELEMENT_LEN] {
         let id = (self.0 >> u32::BITS) as u16;
-        used_result(id, self.0 as u32, bits | self.write_flag())
+        used_result(id, self.0 as u32, bits)
     }
 
     /// The same, as a number, if it tells of no other chain, and this has no other descriptor
@@ -189,7 +189,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
                     let Some(other) = Completion::next_batch(&mut rest) else {
                         break;
                     };
-                    self.write_result(mem, slot, other, slot.used())?;
+                    self.write_result(mem, slot, other, slot.used() | other.write_flag())?;
                     (other.slots(), rest.len())
                 }
                 run => (run, completions.len().wrapping_sub(run.into())),
