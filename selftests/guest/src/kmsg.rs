@@ -52,7 +52,9 @@ const BAD: &[&str] = &[
     "Unexpected TXQ",
     // Of the module loader and sysfs.
     "cannot create duplicate filename",
-    "kobject",
+    "kobject (",
+    "kobject '",
+    "with -EEXIST",
 ];
 
 /// Reports that are no fault of the device, with what is known of them.
