@@ -26,6 +26,7 @@
 //! | [`bench`] | measurements |
 //! | [`random`] | a driver that does anything |
 //! | [`harness`] | runs tests, each in a process of its own |
+//! | [`detectors`] | whether what kernels look for would be found |
 //! | [`tests`] | the tests |
 //! | [`soak`] | everything at random |
 //! | [`clients`] | tests with clients that others wrote |
@@ -36,6 +37,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod clients;
 pub mod cpus;
+pub mod detectors;
 pub mod device;
 pub mod frame;
 pub mod harness;
