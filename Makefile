@@ -36,6 +36,10 @@ check-guest: ## the tests in a guest with the kernel of KERNEL
 check-debug: ## the guest tests on kernels that look for mistakes (the first time 30 min to build)
 	@$S/check-debug
 
+.PHONY: check-detectors
+check-detectors: ## mistakes on purpose: whether the kernel of KERNEL (debug) finds them
+	@$S/check-detectors
+
 .PHONY: check-clients
 check-clients: ## programs that others wrote (QEMU, DPDK, ...) on the device, in a guest
 	@$S/check-clients

@@ -29,7 +29,7 @@ bench_measure() {
 	selftests_build
 	peers_ensure
 	step "copy-$RELEASE" 0 "Building the module that copies" \
-		in_root -- "$IN_SRC/scripts/inside/copy" "$RELEASE" "$IN_SRC/build/$RELEASE" || exit 1
+		in_root -- "$IN_SRC/scripts/inside/c-module" "$RELEASE" copy "$IN_SRC/build/$RELEASE" || exit 1
 	say "==> Measuring on $RELEASE ($extent)"
 	BENCH_LINES=$file.new
 	: >"$BENCH_LINES"

@@ -5,25 +5,41 @@ KLOG_BAD='WARNING:|BUG:|BUG at|INFO:|Oops|general protection fault|refcount_t:|K
 KLOG_BAD+='|possible (circular|recursive|irq|deadlock)|inconsistent lock state|suspicious RCU'
 KLOG_BAD+='|ODEBUG|DEBUG_LOCKS|task .* blocked|rcu.*stall|soft lockup|hard LOCKUP'
 KLOG_BAD+='|unable to handle|Kernel panic|sleeping function called|scheduling while atomic'
-KLOG_BAD+='|memory leak|Call Trace|rust_kernel: panicked|panicked at'
+KLOG_BAD+='|Out of memory: Killed|memory leak|Call Trace|rust_kernel: panicked|panicked at'
 # Every module built outside the kernel taints it so, and is not signed.
 KLOG_FINE='loading out-of-tree module taints kernel|module verification failed: signature|Kernel memory leak detector initialized'
 KLOG_KNOWN=$(dirname "${BASH_SOURCE[0]}")/../../selftests/known-complaints
 
 klog_without_known() {
-	awk 'FNR == NR { if ($0 !~ /^#/ && NF) parts[++count] = $0; next }
+	awk 'FNR == NR {
+			if ($0 !~ /^#/ && NF) {
+				at = index($0, " ... ")
+				first[++count] = at ? substr($0, 1, at - 1) : $0
+				ends[count] = at ? substr($0, at + 5) : "end trace"
+			}
+			next
+		}
+		known {
+			n = split(ends[known], end, / \| /)
+			for (k = 1; k <= n; k++)
+				if (index($0, end[k])) {
+					known = 0
+					print
+					next
+				}
+			next
+		}
 		{
-			for (i = 1; i <= count; i++) {
-				n = split(parts[i], part, / & /)
+			for (i = 1; i <= count && !known; i++) {
+				n = split(first[i], part, / & /)
 				for (k = 1; k <= n && index($0, part[k]); k++)
 					;
 				if (k > n)
-					known = 1
+					known = i
 			}
 			if (!known)
 				print
-		}
-		/---\[ end trace / { known = 0 }' "$KLOG_KNOWN" -
+		}' "$KLOG_KNOWN" -
 }
 
 # klog_bad FILE: prints the lines that are not as they should be.

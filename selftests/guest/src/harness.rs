@@ -9,10 +9,13 @@
 //! through a pipe, line by line.
 
 mod kmemleak;
+mod lockdep;
 mod report;
 mod runner;
 mod tidy;
 
+pub use kmemleak::Kmemleak;
+pub use lockdep::Lockdep;
 pub use report::Report;
 pub use runner::{run_all, run_one, say, Totals, Verdict};
 

@@ -31,6 +31,7 @@ const BAD: &[&str] = &[
     "inconsistent lock state",
     "suspicious RCU",
     "Call Trace",
+    "Out of memory: Killed",
     "blocked for more than",
     "self-detected stall",
     "detected stalls",
@@ -51,7 +52,9 @@ const BAD: &[&str] = &[
     "Unexpected TXQ",
     // Of the module loader and sysfs.
     "cannot create duplicate filename",
-    "kobject",
+    "kobject (",
+    "kobject '",
+    "with -EEXIST",
 ];
 
 /// Reports that are no fault of the device, with what is known of them.
@@ -108,15 +111,17 @@ impl Log {
 
     /// The lines that must not be there.
     pub fn bad(&mut self) -> Outcome<Vec<String>> {
-        let mut known = false;
+        // The ends of the known report that the line is in.
+        let mut known = None;
         let mut found = Vec::new();
         for line in self.lines()? {
-            known |= is_known(line);
-            if !known && BAD.iter().any(|bad| line.contains(bad)) {
+            known = match known {
+                None => known_ends(line),
+                Some(ends) if is_end(line, ends) => None,
+                some => some,
+            };
+            if known.is_none() && BAD.iter().any(|bad| line.contains(bad)) {
                 found.push(line.clone());
-            }
-            if line.contains("end trace") {
-                known = false;
             }
         }
         Ok(found)
@@ -160,12 +165,18 @@ impl Log {
     }
 }
 
-/// Whether a report begins here that is known.
-fn is_known(line: &str) -> bool {
+/// If a report begins here that is known: how it ends.
+fn known_ends(line: &str) -> Option<&'static str> {
     KNOWN
         .lines()
         .filter(|known| !known.is_empty() && !known.starts_with('#'))
-        .any(|known| known.split(" & ").all(|part| line.contains(part)))
+        .map(|known| known.split_once(" ... ").unwrap_or((known, "end trace")))
+        .find(|(first, _)| first.split(" & ").all(|part| line.contains(part)))
+        .map(|(_, ends)| ends)
+}
+
+fn is_end(line: &str, ends: &str) -> bool {
+    ends.split(" | ").any(|end| line.contains(end))
 }
 
 /// The message of a record: what is behind the first semicolon, up to the end of the line.

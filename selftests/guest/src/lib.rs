@@ -14,6 +14,7 @@
 //! | [`netlink`], [`tool`] | talking to the vDPA bus: directly, and by the `vdpa` tool |
 //! | [`device`] | a vDPA device, and which bus driver has it |
 //! | [`cpus`], [`trace`] | processors, and what the kernel says that it did on them |
+//! | [`cgroup`] | processes with little memory |
 //! | [`netdev`], [`packet`] | the network interface that virtio_vdpa makes, and its frames |
 //! | [`netns`], [`wire`] | two hosts in namespaces, with two devices of a switch between them |
 //! | [`stream`], [`iperf`], [`pcap`], [`toeplitz`] | what they send, and what is seen of it |
@@ -25,6 +26,7 @@
 //! | [`bench`] | measurements |
 //! | [`random`] | a driver that does anything |
 //! | [`harness`] | runs tests, each in a process of its own |
+//! | [`detectors`] | whether what kernels look for would be found |
 //! | [`tests`] | the tests |
 //! | [`soak`] | everything at random |
 //! | [`clients`] | tests with clients that others wrote |
@@ -32,8 +34,10 @@
 pub mod arena;
 pub mod bench;
 pub mod bpf;
+pub mod cgroup;
 pub mod clients;
 pub mod cpus;
+pub mod detectors;
 pub mod device;
 pub mod frame;
 pub mod harness;

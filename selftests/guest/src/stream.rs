@@ -5,7 +5,7 @@
 use crate::{
     check, check_eq, fail,
     outcome::{Outcome, Stop, While},
-    sys::SOON,
+    sys::{scaled, SOON},
     wire::{Wire, V4, V6},
 };
 use nix::errno::Errno;
@@ -74,12 +74,13 @@ pub fn exchange(wire: &Wire, connections: u16, bytes: u64) -> Outcome<Sum> {
             .namespace
             .inside(|| TcpListener::bind(address).when(format_args!("listening at {address}")))?;
         let client = wire.a.namespace.inside(|| {
-            TcpStream::connect_timeout(&address, SOON).when(format_args!("connecting to {address}"))
+            TcpStream::connect_timeout(&address, scaled(SOON))
+                .when(format_args!("connecting to {address}"))
         })?;
         let (server, _) = listener.accept().when("accept")?;
         for (end, stream) in [client, server].into_iter().enumerate() {
-            stream.set_read_timeout(Some(SOON))?;
-            stream.set_write_timeout(Some(SOON))?;
+            stream.set_read_timeout(Some(scaled(SOON)))?;
+            stream.set_write_timeout(Some(scaled(SOON)))?;
             let seed = 2 * u64::from(number) + end as u64;
             let (sender, receiver) = (stream.try_clone()?, stream.try_clone()?);
             let who = format!("connection {number} to {address}, end {end}");
@@ -194,7 +195,7 @@ pub fn segmented_datagrams(
     };
     let sender = wire.a.namespace.inside(|| bind(from, 7100))?;
     let receiver = wire.b.namespace.inside(|| bind(to, 7101))?;
-    receiver.set_read_timeout(Some(SOON))?;
+    receiver.set_read_timeout(Some(scaled(SOON)))?;
     let size = segment as libc::c_int;
     // SAFETY: The option's value is an int, which is valid for the call.
     let result = unsafe {

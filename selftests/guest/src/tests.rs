@@ -114,6 +114,7 @@ pub fn all() -> Vec<Test> {
         leaks::TESTS,
         soak::TESTS,
         outside::TESTS,
+        outside::TIGHT,
         fail_nth::TESTS,
         traffic::TESTS,
         capture::TESTS,

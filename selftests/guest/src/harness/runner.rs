@@ -4,6 +4,7 @@
 
 use super::{
     kmemleak::Kmemleak,
+    lockdep::Lockdep,
     report::{Line, Report},
     tidy::Before,
     Context, Test,
@@ -65,10 +66,11 @@ pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
     let mut totals = Totals::default();
     let mut stuck = None;
     let kmemleak = Kmemleak::start()?;
+    let lockdep = Lockdep::now().is_some();
     say("KTAP version 1");
     say(&format!(
         "1..{}",
-        tests.len() + usize::from(kmemleak.is_some())
+        tests.len() + usize::from(kmemleak.is_some()) + usize::from(lockdep)
     ));
     for (number, test) in tests.iter().enumerate().map(|(at, test)| (at + 1, test)) {
         if let Some(name) = stuck {
@@ -83,12 +85,23 @@ pub fn run_all(tests: &[Test]) -> Outcome<Totals> {
         totals.count(number, test.name, &verdict);
         stuck = verdict.stuck.then_some(test.name);
     }
-    if let Some(kmemleak) = kmemleak {
-        let verdict = kmemleak.verdict()?;
+    let mut number = tests.len();
+    let mut last = |name: &str, verdict: &Verdict| {
+        number += 1;
         for failure in &verdict.failures {
             say(&format!("# {failure}"));
         }
-        totals.count(tests.len() + 1, Kmemleak::NAME, &verdict);
+        totals.count(number, name, verdict);
+    };
+    if let Some(kmemleak) = kmemleak {
+        last(Kmemleak::NAME, &kmemleak.verdict()?);
+    }
+    if lockdep {
+        let lockdep = Lockdep::now().when("lockdep")?;
+        for table in lockdep.tables() {
+            say(&format!("# lockdep: {table}"));
+        }
+        last(Lockdep::NAME, &lockdep.verdict()?);
     }
     Ok(totals)
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     check, check_eq,
     outcome::{Outcome, While},
-    sys::SOON,
+    sys::{scaled, SOON},
     vhost::{refused, RX, TX},
 };
 use nix::errno::Errno;
@@ -163,11 +163,11 @@ fn drain(s: &mut Scene<'_>) -> Outcome {
         while s.net.receive_from(0)?.is_some() {
             come += 1;
         }
-        check!(start.elapsed() < SOON, "{come} of 20 frames came");
+        check!(start.elapsed() < scaled(SOON), "{come} of 20 frames came");
         sleep(Duration::from_millis(1));
     }
     while s.net.tx.used() < 20 {
-        check!(start.elapsed() < SOON, "chains were not used");
+        check!(start.elapsed() < scaled(SOON), "chains were not used");
     }
     s.net.reap().map(drop)
 }

@@ -10,7 +10,7 @@ use crate::{
     arena::{Kind, View},
     check, frame,
     outcome::{Outcome, While},
-    sys::{wait_for, SOON},
+    sys::{scaled, wait_for, SOON},
     vhost::{Client, Net},
 };
 use nix::{
@@ -62,7 +62,7 @@ pub const CASES: &[Case] = &[
             match unsafe { fork() }.when("fork")? {
                 ForkResult::Parent { .. } => Ok(()),
                 ForkResult::Child => {
-                    alarm::set(20);
+                    alarm::set(scaled(SOON).as_secs() as u32);
                     for number in 0..40 {
                         let sent = frame::make(100, net.mac, net.mac, number);
                         net.add_frame_to(0, PLAIN, &sent);
@@ -119,7 +119,8 @@ impl Process {
         match unsafe { fork() }.when("fork")? {
             ForkResult::Parent { child } => Ok(Self { pid: child, text }),
             ForkResult::Child => {
-                alarm::set(30);
+                // Longer than it waits for anything.
+                alarm::set((2 * scaled(SOON)).as_secs() as u32);
                 process::exit(match run() {
                     Ok(()) => 0,
                     Err(stop) => {

@@ -11,7 +11,7 @@ use crate::{
     netlink::attribute,
     outcome::{Outcome, While},
     packet::Socket,
-    sys::{self, SOON},
+    sys::{self, scaled, SOON},
     trace::Trace,
 };
 use rvdpa_virtio::features::Features;
@@ -288,7 +288,7 @@ fn delete(_: &mut Context) -> Outcome {
         setup.device.delete()?;
         module::unload().when(format_args!("{usecs} us"))?;
         let took = start.elapsed();
-        check!(took < SOON, "dev del took {took:?}");
+        check!(took < scaled(SOON), "dev del took {took:?}");
     }
     // Until the shorter time would end.
     sleep(Duration::from_micros((SHORT + 100_000).into()));

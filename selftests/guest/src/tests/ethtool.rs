@@ -7,7 +7,7 @@ use crate::{
     harness::{Context, Test},
     outcome::{Outcome, While},
     stream::exchange,
-    sys::{wait_for, SOON},
+    sys::{scaled, wait_for, SOON},
     wire::{self, Port, Spec, Wire},
 };
 use rvdpa_virtio::features::Features;
@@ -376,7 +376,7 @@ fn flow_interrupts(wire: &Wire, pair: usize) -> Outcome<(u64, u64)> {
         })
     };
     let (a, b) = (open(&wire.a, from)?, open(&wire.b, to)?);
-    b.set_read_timeout(Some(SOON))?;
+    b.set_read_timeout(Some(scaled(SOON)))?;
     let read = |name| Ok::<_, crate::outcome::Stop>(wire.b.by_pair(0, name)?[pair]);
     let before = [read("interrupts raised")?, read("rx packets")?];
     for _ in 0..SINGLE {

@@ -21,6 +21,7 @@ use crate::{
 use nix::errno::Errno;
 use std::{
     fs::{File, OpenOptions},
+    io,
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -69,9 +70,10 @@ impl Injector {
         if !Path::new(FILE).exists() {
             skip!("this kernel has no {FILE} (CONFIG_FAULT_INJECTION)");
         }
-        for kind in ["failslab", "fail_page_alloc"] {
+        // Copies from and to the process fail in the same row, where the kernel can do that.
+        for kind in ["failslab", "fail_page_alloc", "fail_usercopy"] {
             let folder = Path::new("/sys/kernel/debug").join(kind);
-            if !folder.exists() {
+            if !folder.exists() && kind != "fail_usercopy" {
                 skip!("this kernel has no {}", folder.display());
             }
             // Those that may wait, too; and without a word each time.
@@ -97,20 +99,34 @@ impl Injector {
         self.write(nth)?;
         let got = act();
         let mut text = [0; 16];
-        // What is left of the number: nothing, if it has failed.
-        let len = self.0.read_at(&mut text, 0).when(FILE)?;
+        // What is left of the number: nothing, if it has failed. If this is what fails, it had
+        // not failed before.
+        let failed = match self.0.read_at(&mut text, 0) {
+            Ok(len) => String::from_utf8_lossy(&text[..len]).trim() == "0",
+            Err(error) if is_bad_copy(&error) => false,
+            Err(error) => return Err(error).when(FILE),
+        };
         self.write(0)?;
-        let left = String::from_utf8_lossy(&text[..len]);
-        Ok((got, left.trim() == "0"))
+        Ok((got, failed))
     }
 
     fn write(&mut self, nth: u32) -> Outcome {
         // In one call, with nothing allocated after it.
         let text = nth.to_string();
-        let written = self.0.write_at(text.as_bytes(), 0).when(FILE)?;
+        let written = match self.0.write_at(text.as_bytes(), 0) {
+            // It was this call's turn to fail: the next one does not.
+            Err(error) if is_bad_copy(&error) => self.0.write_at(text.as_bytes(), 0),
+            result => result,
+        };
+        let written = written.when(FILE)?;
         check!(written == text.len(), "{FILE}: {written} bytes written");
         Ok(())
     }
+}
+
+/// Whether copying from or to this process failed.
+fn is_bad_copy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EFAULT)
 }
 
 /// Whether an error is one that a failed allocation may end in.
@@ -168,7 +184,9 @@ fn sweep<T>(
         // The next try works.
         both(context, None).when(format_args!("after allocation {nth}"))?;
     }
-    context.note(format_args!("{last} allocations, {errors} errors"));
+    context.note(format_args!(
+        "{last} failures injected, {errors} of them made it fail"
+    ));
     check!(last > 0 && errors > 0, "no allocation failed");
     let lost = Usage::settled()?.lost_since(&before, i64::from(last));
     check!(lost.is_empty(), "lost: {}", lost.join("; "));

@@ -16,7 +16,6 @@ use crate::{
     vhost::{LoopPlan, Net, Plan},
 };
 use rvdpa_virtio::features::Features;
-use std::path::Path;
 use usage::Usage;
 
 pub const TESTS: &[Test] = &[
@@ -72,8 +71,7 @@ fn live(
     count: usize,
     life: impl Fn(&Context, usize) -> Outcome,
 ) -> Outcome {
-    // A kernel that looks for mistakes keeps what was freed in quarantine, by the megabyte.
-    if Path::new("/sys/kernel/debug/kmemleak").exists() {
+    if usage::is_quarantined() {
         skip!("freed memory stays in KASAN's quarantine here; kmemleak looks for what is lost");
     }
     let mut round = 0;

@@ -12,7 +12,7 @@ use crate::{
     netlink::Bus,
     outcome::{Outcome, Stop, While},
     packet,
-    sys::{wait_for, SOON},
+    sys::{scaled, wait_for, SOON},
     tests::rings::kind,
     vhost::{refused, Client, LoopPlan, Net, Plan},
 };
@@ -101,7 +101,7 @@ fn del_virtio(_: &mut Context) -> Outcome {
         let start = Instant::now();
         device.delete()?;
         let took = start.elapsed();
-        check!(took < SOON, "dev del took {took:?}");
+        check!(took < scaled(SOON), "dev del took {took:?}");
         exerciser.wait_end()?;
     }
     Ok(())

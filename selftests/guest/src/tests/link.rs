@@ -11,7 +11,7 @@ use crate::{
     outcome::{Outcome, While},
     pcap::Capture,
     stream::exchange,
-    sys::{self, wait_for, SOON},
+    sys::{self, scaled, wait_for, SOON},
     tool,
     wire::{self, flags, Port, Spec, Wire, V4},
 };
@@ -73,7 +73,10 @@ fn seen(
         if wanted(&link) {
             return Ok(start);
         }
-        check!(start < SOON, "{what} is not seen after {start:?}: {link}");
+        check!(
+            start < scaled(SOON),
+            "{what} is not seen after {start:?}: {link}"
+        );
     }
 }
 

@@ -18,7 +18,7 @@ mod spaces;
 
 pub use batches::{TABLES, TESTS as BATCHES};
 pub use changes::TESTS as CHANGES;
-pub use clients::TESTS as CLIENTS;
+pub use clients::{next_client, undisturbed, Process, TESTS as CLIENTS};
 pub use doorbell_pages::TESTS as DOORBELL_PAGES;
 pub use doorbells::TESTS as DOORBELLS;
 pub use ends::TESTS as ENDS;

@@ -2,6 +2,10 @@
 
 //! Trouble from outside: processors go, everybody is frozen, a client's memory comes to an end.
 
+mod tight;
+
+pub use tight::TESTS as TIGHT;
+
 use crate::{
     arena::Kind,
     cpus::{self, Offline},

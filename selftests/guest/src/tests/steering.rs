@@ -7,7 +7,7 @@ use crate::{
     harness::{Context, Test},
     outcome::{Outcome, While},
     stream::exchange,
-    sys::SOON,
+    sys::{scaled, SOON},
     toeplitz,
     wire::{self, Port, Spec, Wire, V4, V6},
 };
@@ -53,7 +53,7 @@ impl Flow {
             let socket = port
                 .namespace
                 .inside(|| UdpSocket::bind(address).when(format_args!("binding to {address}")))?;
-            socket.set_read_timeout(Some(SOON))?;
+            socket.set_read_timeout(Some(scaled(SOON)))?;
             Ok::<_, crate::outcome::Stop>((socket, address))
         };
         let (a, at_a) = open(&wire.a, a, 8000 + 7 * number)?;

@@ -7,7 +7,7 @@ use crate::{
     fail, frame,
     meter::Meter,
     outcome::{Outcome, Stop},
-    sys::SOON,
+    sys::{scaled, SOON},
 };
 use rvdpa_virtio::{features::Features, mock::DriverMemory, net::NetHeader};
 use std::time::{Duration, Instant};
@@ -101,7 +101,7 @@ impl Net {
         tx.kick_if_needed()?;
         let start = Instant::now();
         while self.reap_of(pair)? == 0 {
-            if !self.tx_of(pair).wait_used()? || start.elapsed() > PATIENCE {
+            if !self.tx_of(pair).wait_used()? || start.elapsed() > scaled(PATIENCE) {
                 return Err(self.stalled("a frame sent was not given back"));
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     module,
     netlink::Bus,
     outcome::{Outcome, While},
-    sys::{self, names, read_line},
+    sys::{self, names, read_line, scaled},
 };
 use nix::errno::Errno;
 use std::{
@@ -66,7 +66,7 @@ fn open_across_del(_: &mut Context) -> Outcome {
     let start = Instant::now();
     device.delete()?;
     let took = start.elapsed();
-    check!(took < SOON, "dev del with open files took {took:?}");
+    check!(took < scaled(SOON), "dev del with open files took {took:?}");
     check!(!path.exists(), "the file is still there");
     is_dead(&mut unread, "a file never read")?;
     is_dead(&mut begun, "a file read from before")?;

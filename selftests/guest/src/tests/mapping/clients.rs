@@ -9,7 +9,7 @@ use crate::{
     check, check_eq,
     harness::{Context, Test},
     outcome::{Outcome, Stop, While},
-    sys::wait_for,
+    sys::{scaled, wait_for},
     tests::rings::{plan, ring_device, FEW},
     vhost::{Format, LoopPlan, Net, Plan},
 };
@@ -52,6 +52,9 @@ pub const TESTS: &[Test] = &[
 /// How long a client may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// After how long it ends whatever it does.
+const LIFE: Duration = Duration::from_secs(60);
+
 /// A client in a process of its own, which is killed when the value goes.
 pub struct Process {
     pid: Pid,
@@ -61,7 +64,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. It ends with what it does, or after a minute.
+    /// Starts a process. It ends with what it does, or after its life.
     pub fn start(run: impl FnOnce(&mut File) -> Outcome) -> Outcome<Self> {
         let (from, to) = pipe().when("a pipe")?;
         // SAFETY: There is only one thread.
@@ -73,7 +76,7 @@ impl Process {
             }),
             ForkResult::Child => {
                 drop(from);
-                alarm::set(60);
+                alarm::set(scaled(LIFE).as_secs() as u32);
                 let mut to = File::from(to);
                 let code = match run(&mut to) {
                     Ok(()) => 0,
@@ -109,7 +112,7 @@ impl Process {
     /// Waits for what it says next.
     pub fn step(&self) -> Outcome<u8> {
         use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-        let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let limit = PollTimeout::try_from(scaled(PATIENCE)).unwrap_or(PollTimeout::MAX);
         let mut ready = [PollFd::new(self.said.as_fd(), PollFlags::POLLIN)];
         check!(poll(&mut ready, limit)? > 0, "a client says nothing");
         let mut byte = [0];
@@ -134,6 +137,18 @@ impl Process {
             matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
             "a client ended before it was killed: {status:?}"
         );
+        Ok(())
+    }
+
+    /// Waits until somebody else has killed it.
+    pub fn killed(&self) -> Outcome {
+        let status = waitpid(self.pid, None).when("waitpid")?;
+        self.gone.store(true, Ordering::Relaxed);
+        if !matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)) {
+            let mut text = String::new();
+            (&self.said).read_to_string(&mut text)?;
+            crate::fail!("a client was not killed, but ended with {status:?}: {text}");
+        }
         Ok(())
     }
 
@@ -282,7 +297,7 @@ fn child_goes_on(context: &mut Context) -> Outcome {
             let parent = Pid::this();
             // SAFETY: There is only one thread.
             if let ForkResult::Child = unsafe { fork() }.when("fork")? {
-                alarm::set(30);
+                alarm::set(scaled(PATIENCE).as_secs() as u32);
                 return inherit(&mut net, says, parent, va, busy);
             }
             says.write_all(b"r")?;

@@ -7,6 +7,7 @@ use crate::{
     check_eq, fail, frame,
     inet::{payload, Packet},
     outcome::{Outcome, While},
+    sys::scaled,
     tests::control_queue::{coalescing, mac_tables, queue_coalescing, rss},
     toeplitz,
     vhost::Net,
@@ -171,7 +172,7 @@ impl Scene {
                     come.push(number);
                 }
             }
-            if start.elapsed() > LIMIT {
+            if start.elapsed() > scaled(LIMIT) {
                 fail!("of the frames for filters, only {come:?} came");
             }
         }

@@ -7,7 +7,7 @@ use crate::{
     check, check_eq, fail, frame,
     inet::{payload, Packet},
     outcome::{Outcome, While},
-    sys::wait_for,
+    sys::{scaled, wait_for},
     vhost::Net,
 };
 use rvdpa_virtio::net::NetHeader;
@@ -236,7 +236,7 @@ impl Stream<'_> {
                 quiet = Instant::now();
             }
             check!(
-                quiet.elapsed() < LIMIT,
+                quiet.elapsed() < scaled(LIMIT),
                 "the stream came to a halt: {} came of {} sent, {peer_received} of {}",
                 self.arrivals.count(),
                 self.peer_sent(),
@@ -264,7 +264,10 @@ impl Stream<'_> {
                 return Ok(());
             }
             self.step(false)?;
-            check!(start.elapsed() < LIMIT, "{come} of {sent} packets came");
+            check!(
+                start.elapsed() < scaled(LIMIT),
+                "{come} of {sent} packets came"
+            );
         }
     }
 }
@@ -292,7 +295,10 @@ fn answer(net: &mut Net, shared: &Shared, to: [u8; 6]) -> Outcome {
             if all == come && net.tx.posted() == 0 {
                 break;
             }
-            check!(since.elapsed() < LIMIT, "{come} of {all} packets came");
+            check!(
+                since.elapsed() < scaled(LIMIT),
+                "{come} of {all} packets came"
+            );
             continue;
         }
         // Where nobody answers, it sends more slowly.
