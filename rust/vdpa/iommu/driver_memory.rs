@@ -46,10 +46,8 @@ const MAPPING_ERROR: u64 = u64::MAX;
 /// Distinguishes strict mappings: bits 32 to 62 of their iova.
 static NEXT_STRICT: Atomic<u64> = Atomic::new(0);
 
-/// The map operations of devices whose drivers have [`DriverMemory::Strict`].
-static STRICT: bindings::virtio_map_ops = STRICTLY;
-
-const STRICTLY: bindings::virtio_map_ops = bindings::virtio_map_ops {
+/// What all map operations are, unless there is something better.
+const OPERATIONS: bindings::virtio_map_ops = bindings::virtio_map_ops {
     map_page: Some(map_page),
     unmap_page: Some(unmap_page),
     sync_single_for_cpu: Some(sync),
@@ -61,12 +59,15 @@ const STRICTLY: bindings::virtio_map_ops = bindings::virtio_map_ops {
     max_mapping_size: Some(max_mapping_size),
 };
 
+/// The map operations of devices whose drivers have [`DriverMemory::Strict`].
+static STRICT: bindings::virtio_map_ops = OPERATIONS;
+
 /// Those for [`DriverMemory::Identity`], where each frame is mapped and there is next to nothing
 /// to do for it: less than the DMA API does.
 static IDENTITY: bindings::virtio_map_ops = bindings::virtio_map_ops {
     map_page: Some(map_page_by_identity),
     unmap_page: Some(unmap_nothing),
-    ..STRICTLY
+    ..OPERATIONS
 };
 
 impl Iommu {
