@@ -39,7 +39,7 @@ bool rvdpa_user_read(void *to, unsigned long from, size_t len);
 bool rvdpa_user_write(unsigned long to, const void *from, size_t len);
 bool rvdpa_user_load(u16 *to, unsigned long from);
 bool rvdpa_user_store(unsigned long to, u16 value);
-bool rvdpa_user_collect(u16 *to, unsigned long from, size_t stride, size_t count);
+bool rvdpa_user_collect(u16 *to, unsigned long from, size_t count);
 size_t rvdpa_user_available(u64 *to, unsigned long from, size_t count, u16 mask, u16 flags);
 bool rvdpa_user_gather(u64 *to, unsigned long from, size_t size, const u16 *indices,
 		       size_t count);

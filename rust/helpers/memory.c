@@ -188,16 +188,17 @@ refused:
 	return false;
 }
 
-/* Reads @count times 16 bits, each @stride bytes behind those before. */
-bool rvdpa_user_collect(u16 *to, unsigned long from, size_t stride, size_t count)
+/* Reads @count times 16 bits that lie side by side. */
+bool rvdpa_user_collect(u16 *to, unsigned long from, size_t count)
 {
+	const u16 __user *numbers = (const u16 __user *)from;
 	size_t i;
 
 	pagefault_disable();
-	if (!user_read_access_begin((const void __user *)from, stride * count))
+	if (!user_read_access_begin(numbers, count * sizeof(*numbers)))
 		goto refused;
 	for (i = 0; i < count; i++)
-		unsafe_get_user(to[i], (const u16 __user *)(from + i * stride), absent);
+		unsafe_get_user(to[i], numbers + i, absent);
 	user_read_access_end();
 	pagefault_enable();
 	return true;

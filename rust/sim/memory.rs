@@ -227,10 +227,9 @@ impl Memory for DeviceMemory<'_> {
         &self,
         area: &iommu::Area,
         offset: usize,
-        stride: usize,
         out: &mut [u16],
     ) -> Result<(), AccessError> {
-        self.0.collect(area, offset, stride, out).map_err(error)
+        self.0.collect(area, offset, out).map_err(error)
     }
 
     #[inline(always)]

@@ -50,6 +50,7 @@ macro_rules! with_ring {
         }
     };
 }
+pub(super) use with_ring;
 
 /// Why a frame is not delivered now.
 pub(super) enum Undelivered {

@@ -139,17 +139,16 @@ pub trait Memory {
         element: [u8; 8],
     ) -> Result<(), AccessError>;
 
-    /// Reads 16 bits at a time, each `stride` bytes behind those before, as
+    /// Reads numbers of 16 bits that lie side by side, the first one at `offset`, each as
     /// [`load_u16`](Self::load_u16) does. After an error, what was read is of no use.
     #[inline]
     fn load_u16s(
         &self,
         area: &Self::Area,
         offset: usize,
-        stride: usize,
         out: &mut [u16],
     ) -> Result<(), AccessError> {
-        for (value, at) in out.iter_mut().zip((offset..).step_by(stride)) {
+        for (value, at) in out.iter_mut().zip((offset..).step_by(size_of::<u16>())) {
             *value = self.load_u16(area, at)?;
         }
         Ok(())

@@ -11,7 +11,10 @@ use super::{
     super::{
         memory::DeviceMemory,
         receive::Receive,
-        session::Session,
+        session::{
+            with_ring,
+            Session, //
+        },
         worker::{
             Mode,
             Worker, //
@@ -176,25 +179,13 @@ impl Batch<'_, '_> {
         };
         let once = self.mode == Mode::InPlace;
         let stage = &mut *self.stage;
-        let moved = match session.direct() {
-            None => return false,
-            Some((Engine::Split(to), to_mem)) => run(
-                (ring, mem),
-                (&**to, to_mem),
-                alike,
-                stage,
-                (room, once),
-                still,
-            ),
-            Some((Engine::Packed(to), to_mem)) => run(
-                (ring, mem),
-                (&**to, to_mem),
-                alike,
-                stage,
-                (room, once),
-                still,
-            ),
+        let Some((to, to_mem)) = session.direct() else {
+            return false;
         };
+        let from = (ring, mem);
+        let moved = with_ring!(to, to => {
+            run(from, (&**to, to_mem), alike, stage, (room, once), still)
+        });
         self.frames += moved.frames;
         self.spent += moved.frames;
         self.counters.packets += u64::from(moved.frames);

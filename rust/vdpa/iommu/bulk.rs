@@ -29,43 +29,31 @@ const DESCRIPTOR: usize = size_of::<u128>();
 const FLAGS: u32 = u64::BITS - u16::BITS;
 
 impl Access<'_> {
-    /// Reads 16 bits at a time, each `stride` bytes behind those before, as
+    /// Reads numbers of 16 bits that lie side by side, the first one at `offset`, each as
     /// [`load`](Self::load) does.
     ///
     /// Fails as that does; what was read then is of no use.
     #[inline(always)]
-    pub fn collect(
-        &self,
-        area: &Area,
-        offset: usize,
-        stride: usize,
-        out: &mut [u16],
-    ) -> Result<(), AccessFault> {
+    pub fn collect(&self, area: &Area, offset: usize, out: &mut [u16]) -> Result<(), AccessFault> {
         if !area.is_whole() {
-            for (value, at) in out.iter_mut().zip((offset..).step_by(stride)) {
+            for (value, at) in out.iter_mut().zip((offset..).step_by(size_of::<u16>())) {
                 *value = self.load(area, at)?;
             }
             return Ok(());
         }
-        let Some(before) = out.len().checked_sub(1) else {
-            return Ok(());
-        };
-        let len = stride
-            .saturating_mul(before)
-            .saturating_add(size_of::<u16>());
-        let place = self.place(area, offset, len)?;
+        let place = self.place(area, offset, size_of_val(out))?;
         if place.user {
-            return user_collect(place.address, stride, out);
+            return user_collect(place.address, out);
         }
         let mut from = place.address as *const u16;
-        if !from.is_aligned() || stride % align_of::<u16>() != 0 {
+        if !from.is_aligned() {
             return Err(AccessFault::Unmapped);
         }
         for value in out {
             // SAFETY: As in `load`; `place` found that all of them are mapped, and they are
             // aligned.
             *value = unsafe { ptr::read_volatile(from) };
-            from = from.wrapping_byte_add(stride);
+            from = from.wrapping_add(1);
         }
         Ok(())
     }

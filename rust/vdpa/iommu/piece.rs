@@ -319,12 +319,12 @@ pub(super) fn user_store(to: usize, value: u16) -> Result<(), AccessFault> {
     }
 }
 
-/// Reads 16 bits of user memory at a time, each in one access and `stride` bytes behind those
-/// before, without faulting.
+/// Reads numbers of 16 bits that lie side by side in user memory, each in one access, without
+/// faulting.
 #[inline]
-pub(super) fn user_collect(from: usize, stride: usize, out: &mut [u16]) -> Result<(), AccessFault> {
+pub(super) fn user_collect(from: usize, out: &mut [u16]) -> Result<(), AccessFault> {
     // SAFETY: The function writes no more than `out`, and checks `from`.
-    if unsafe { bindings::rvdpa_user_collect(out.as_mut_ptr(), from, stride, out.len()) } {
+    if unsafe { bindings::rvdpa_user_collect(out.as_mut_ptr(), from, out.len()) } {
         Ok(())
     } else {
         Err(AccessFault::NotPresent)

@@ -75,10 +75,7 @@ impl<A> SplitQueue<A> {
         let driver = self.areas.translation(Area::Driver);
         let table = self.areas.translation(Area::Descriptor);
         let offset = available::ring(slot);
-        if mem
-            .load_u16s(driver, offset, size_of::<u16>(), heads)
-            .is_err()
-        {
+        if mem.load_u16s(driver, offset, heads).is_err() {
             return 0;
         }
         let mut places = heads.iter().zip(chains);

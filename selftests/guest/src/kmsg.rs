@@ -52,10 +52,12 @@ const BAD: &[&str] = &[
     "Unexpected TXQ",
     // Of the module loader and sysfs.
     "cannot create duplicate filename",
-    "kobject (",
-    "kobject '",
-    "with -EEXIST",
+    "kobject",
 ];
+
+/// What the kernel says, by the way, where an object was not made for want of memory: an error
+/// like any other, where allocations are made to fail.
+const NO_MEMORY: [&str; 2] = ["kobject_add_internal failed", "(error: -12 "];
 
 /// Reports that are no fault of the device, with what is known of them.
 const KNOWN: &str = include_str!("../../known-complaints");
@@ -120,7 +122,7 @@ impl Log {
                 Some(ends) if is_end(line, ends) => None,
                 some => some,
             };
-            if known.is_none() && BAD.iter().any(|bad| line.contains(bad)) {
+            if known.is_none() && is_bad(line) {
                 found.push(line.clone());
             }
         }
@@ -163,6 +165,10 @@ impl Log {
         self.read()?;
         Ok(&self.lines[self.taken..])
     }
+}
+
+fn is_bad(line: &str) -> bool {
+    BAD.iter().any(|bad| line.contains(bad)) && !NO_MEMORY.iter().all(|part| line.contains(part))
 }
 
 /// If a report begins here that is known: how it ends.
