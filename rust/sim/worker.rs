@@ -61,8 +61,12 @@ const BATCHES_IN_PLACE: u32 = 1;
 /// How many chains are so few that it was not worth while to wake the worker.
 const FEW: u32 = 2;
 
-/// How many kicks are served in place before the worker gets one.
-const IN_PLACE: u32 = 256;
+/// How many kicks are served in place before the worker gets one, at first. If it finds next to
+/// nothing then, it is twice as many the next time.
+const IN_PLACE: u32 = 16;
+
+/// The same at most.
+const MOST_IN_PLACE: u32 = 256;
 
 /// How often in a row memory may turn out not to be resident, without a batch that gets
 /// on. A chain may have as many buffers as its ring has descriptors, on either side.
@@ -233,6 +237,8 @@ pub(super) struct Worker<T: Task> {
     turn: Turn<After>,
     /// How many of the next kicks are served in place: see [`kicked`](Self::kicked).
     in_place: Atomic<u32>,
+    /// How many it was the last time.
+    in_place_last: Atomic<u32>,
 }
 
 impl_has_work! {
@@ -261,6 +267,7 @@ impl<T: Task> Worker<T> {
                 polling: Polling::new(busy_poll),
                 turn: Turn::new(After(room)),
                 in_place: Atomic::new(0),
+                in_place_last: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -312,6 +319,19 @@ impl<T: Task> Worker<T> {
         if more {
             Self::wake(this);
         }
+    }
+
+    /// Has the next kicks be served in place or not, because there was next to nothing to do
+    /// for the worker, or there was.
+    fn serve_in_place(&self, few: bool) {
+        let kicks = if few {
+            let last = self.in_place_last.load(Relaxed);
+            last.saturating_mul(2).clamp(IN_PLACE, MOST_IN_PLACE)
+        } else {
+            0
+        };
+        self.in_place_last.store(kicks, Relaxed);
+        self.in_place.store(kicks, Relaxed);
     }
 
     /// Handles batches until there is nothing to do, or enough was done.
@@ -441,7 +461,7 @@ impl<T: Task> WorkItem for Worker<T> {
                 .attachment
                 .enter(|context| this.work(context, BATCHES, mode, after));
             let few = this.shared.service.in_place && !done.more && done.completed <= FEW;
-            this.in_place.store(if few { IN_PLACE } else { 0 }, Relaxed);
+            this.serve_in_place(few);
             done.more
         });
         if more {
