@@ -13,6 +13,7 @@
 #include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/vdpa.h>
+#include <linux/virtio_config.h>
 
 /* lock.c: spin locks that also keep softirqs, or interrupts, away; contexts. */
 void rvdpa_spin_lock_bh(spinlock_t *lock);
@@ -29,8 +30,11 @@ bool rvdpa_softirqs_disabled(void);
 /* memory.c: pages that the device holds, and memory of a client. */
 bool rvdpa_pages_get(phys_addr_t pa, u64 size);
 void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty);
-size_t rvdpa_identity(phys_addr_t pa, phys_addr_t *first);
+size_t rvdpa_identity(phys_addr_t pa, size_t block, phys_addr_t *first);
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset);
+dma_addr_t rvdpa_map_page_by_identity(union virtio_map map, struct page *page,
+				      unsigned long offset, size_t size,
+				      enum dma_data_direction dir, unsigned long attrs);
 void *rvdpa_virt(phys_addr_t pa);
 void *rvdpa_ring_alloc(size_t size, gfp_t gfp, phys_addr_t *pa);
 void rvdpa_ring_free(void *vaddr, size_t size);

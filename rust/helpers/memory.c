@@ -10,6 +10,7 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/uaccess.h>
+#include <linux/virtio_config.h>
 
 #include "helpers.h"
 
@@ -54,23 +55,43 @@ void rvdpa_pages_put(phys_addr_t pa, u64 size, bool dirty)
 }
 
 /*
- * Where the kernel sees the physical memory around @pa, which begins at @first and has
- * the returned size; 0 for what is not memory.
+ * Where the kernel sees the physical memory around @pa, in the block of @block bytes that @pa
+ * is in: it begins at @first and has the returned size; 0 for what is not memory. Looks at
+ * each unit in which there is memory or none.
  */
-size_t rvdpa_identity(phys_addr_t pa, phys_addr_t *first)
+size_t rvdpa_identity(phys_addr_t pa, size_t block, phys_addr_t *first)
 {
 #ifdef SUBSECTION_SIZE
-	const size_t size = SUBSECTION_SIZE;
+	const size_t unit = SUBSECTION_SIZE;
+	const phys_addr_t start = ALIGN_DOWN(pa, block);
+	const phys_addr_t end = start + block;
 #else
-	const size_t size = PAGE_SIZE;
+	const size_t unit = PAGE_SIZE;
+	const phys_addr_t start = ALIGN_DOWN(pa, unit);
+	const phys_addr_t end = start + unit;
 #endif
+	phys_addr_t from = ALIGN_DOWN(pa, unit);
+	phys_addr_t to = from + unit;
+
 	if (!pfn_valid(PHYS_PFN(pa)))
 		return 0;
-	*first = ALIGN_DOWN(pa, size);
-	return size;
+	while (from > start && pfn_valid(PHYS_PFN(from - unit)))
+		from -= unit;
+	while (to < end && pfn_valid(PHYS_PFN(to)))
+		to += unit;
+	*first = from;
+	return to - from;
 }
 
 phys_addr_t rvdpa_page_address(struct page *page, unsigned long offset)
+{
+	return page_to_phys(page) + offset;
+}
+
+/* The map_page operation where iovas are physical addresses. */
+dma_addr_t rvdpa_map_page_by_identity(union virtio_map map, struct page *page,
+				      unsigned long offset, size_t size,
+				      enum dma_data_direction dir, unsigned long attrs)
 {
 	return page_to_phys(page) + offset;
 }

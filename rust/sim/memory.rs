@@ -252,22 +252,23 @@ impl Memory for DeviceMemory<'_> {
         area: &iommu::Area,
         indices: &[u16],
         room: &mut [u128],
-        each: impl FnMut(u128) -> bool,
+        each: impl FnMut(u16, u128) -> bool,
     ) -> Result<(), AccessError> {
         self.0.gather(area, indices, room, each).map_err(error)
     }
 
     #[inline(always)]
-    fn store_used_many(
+    fn store_used_many<T>(
         &self,
         area: &iommu::Area,
         offset: usize,
         stride: usize,
         room: &mut [u64],
-        elements: impl Iterator<Item = u64>,
+        chains: &[T],
+        tell: impl Fn(&T) -> Option<u64>,
     ) -> Result<usize, AccessError> {
         self.0
-            .scatter(area, offset, stride, room, elements)
+            .scatter(area, offset, stride, room, chains, tell)
             .map_err(error)
     }
 

@@ -485,7 +485,7 @@ impl Iommu {
     }
 
     /// Ends the identity mapping, if a driver of this kernel had one, for `reset`. The next
-    /// such driver gets it anew with its first mapping.
+    /// such driver gets it anew when it allocates its rings.
     ///
     /// When it returns, no access by identity is under way.
     pub fn detach_driver_memory(&self) {

@@ -229,20 +229,21 @@ impl<A> Areas<A> {
 
     /// Writes what tells of several used chains; see [`Memory::store_used_many`].
     #[inline(always)]
-    pub(super) fn store_used_many<M: Memory<Area = A>>(
+    pub(super) fn store_used_many<M: Memory<Area = A>, T>(
         &self,
         mem: &M,
         area: Area,
         offset: usize,
         stride: usize,
         room: &mut [u64],
-        elements: impl Iterator<Item = u64>,
+        chains: &[T],
+        tell: impl Fn(&T) -> Option<u64>,
     ) -> Result<usize, QueueError> {
         let before = room.len().saturating_sub(1);
         let len = stride
             .saturating_mul(before)
             .saturating_add(USED_ELEMENT_LEN);
-        mem.store_used_many(self.translation(area), offset, stride, room, elements)
+        mem.store_used_many(self.translation(area), offset, stride, room, chains, tell)
             .map_err(|error| self.failed(error, area, offset, len, Access::Write))
     }
 

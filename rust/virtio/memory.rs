@@ -187,19 +187,19 @@ pub trait Memory {
 
     /// Reads the descriptors with these `indices` in the area, as
     /// [`load_descriptor`](Self::load_descriptor) does, until `each` wants no more. It gets the
-    /// numbers that their bytes are; an index of none fails with [`AccessError::Unmapped`].
-    /// `room` is as long; what is in it then is of no use.
+    /// index and the number that the bytes are; an index of none fails with
+    /// [`AccessError::Unmapped`]. `room` is as long; what is in it then is of no use.
     #[inline]
     fn gather_descriptors(
         &self,
         area: &Self::Area,
         indices: &[u16],
         room: &mut [u128],
-        mut each: impl FnMut(u128) -> bool,
+        mut each: impl FnMut(u16, u128) -> bool,
     ) -> Result<(), AccessError> {
         for (_, &index) in room.iter().zip(indices) {
             let bytes = self.load_descriptor(area, descriptor_offset(index))?;
-            if !each(u128::from_le_bytes(bytes)) {
+            if !each(index, u128::from_le_bytes(bytes)) {
                 break;
             }
         }
@@ -207,20 +207,22 @@ pub trait Memory {
     }
 
     /// Writes what tells of used chains, at most as many as `room` has, each `stride` bytes
-    /// behind the one before, as [`store_used`](Self::store_used) does. They come as numbers;
-    /// what is in `room` then is of no use. Returns how many there were.
+    /// behind the one before, as [`store_used`](Self::store_used) does. `tell` makes a number of
+    /// each, until there is none; what is in `room` then is of no use. Returns how many there
+    /// were.
     #[inline]
-    fn store_used_many(
+    fn store_used_many<T>(
         &self,
         area: &Self::Area,
         offset: usize,
         stride: usize,
         room: &mut [u64],
-        elements: impl Iterator<Item = u64>,
+        chains: &[T],
+        tell: impl Fn(&T) -> Option<u64>,
     ) -> Result<usize, AccessError> {
         let mut count = 0_usize;
         let places = room.iter().zip((offset..).step_by(stride));
-        for ((_, at), element) in places.zip(elements) {
+        for ((_, at), element) in places.zip(chains.iter().map_while(tell)) {
             self.store_used(area, at, element.to_le_bytes())?;
             count = count.wrapping_add(1);
         }

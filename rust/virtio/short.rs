@@ -71,15 +71,15 @@ impl ShortChain {
         }
     }
 
-    /// Makes it one of a single buffer, which leaves the second one as it is.
+    /// Makes it that of the split descriptor `head` which refers to no others, of which this is
+    /// the number that its bytes are. That leaves the second buffer as it is.
     #[inline(always)]
-    pub(super) fn set(&mut self, first: Extent, id: u16, flags: u16) {
-        let Self {
-            iova, len, name, ..
-        } = Self::new(first, id, flags);
-        self.iova = iova;
-        self.len = len;
-        self.name = name;
+    pub(super) fn set_split(&mut self, head: u16, bits: u128) {
+        let rest = (bits >> 64) as u64;
+        self.iova = bits as u64;
+        self.len = rest as u32;
+        // Flags are followed by the number of the next descriptor, which falls out.
+        self.name = ((rest >> 32) as u32) << 16 | u32::from(head);
     }
 
     /// Makes it that of a packed descriptor which refers to no others, of which these are the
@@ -166,16 +166,14 @@ impl ShortChain {
     #[inline(always)]
     pub fn finish(&mut self, written: u32) {
         self.len = written;
-        if written == 0 {
-            self.name &= !Self::WRITE;
-        }
     }
 
     /// What a packed descriptor tells of it, but for the flags that say that it is used, as the
     /// number that its bytes are.
     #[inline(always)]
     pub(super) fn told(&self) -> u64 {
-        let name = self.name & (Self::WRITE | Self::ID);
+        let write = if self.len == 0 { 0 } else { Self::WRITE };
+        let name = self.name & (write | Self::ID);
         u64::from(self.len) | (u64::from(name) << 32)
     }
 

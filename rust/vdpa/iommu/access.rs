@@ -30,8 +30,9 @@ pub enum AccessFault {
     NotPresent,
 }
 
-/// The unit in which there is physical memory or none, at most, in bytes.
-const BLOCK: usize = 2 << 20;
+/// How much physical memory one translation covers at most, in bytes. Finding it takes a look
+/// at each 2 MiB.
+const BLOCK: usize = 1 << 30;
 
 /// A [`Translation`] in 32 bytes, of which each virtqueue remembers some.
 #[derive(Clone, Copy)]
@@ -78,6 +79,15 @@ impl Entries {
     }
 }
 
+/// A mapping to memory of the kernel.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Direct {
+    pub(super) first: u64,
+    /// How many iovas there are, or one less. None at all if this is zero.
+    pub(super) size: u64,
+    pub(super) address: usize,
+}
+
 /// Recent translations of one attachment: for each page of iovas one place, which it
 /// shares with others; for each block where iovas are physical addresses.
 pub(super) struct Cache {
@@ -85,6 +95,9 @@ pub(super) struct Cache {
     stamp: Cell<u64>,
     generation: Cell<u32>,
     entries: Entries,
+    /// What permits each kind of access and had the last buffer, if that was memory of the
+    /// kernel.
+    recent: [Cell<Direct>; 3],
 }
 
 impl Cache {
@@ -94,6 +107,7 @@ impl Cache {
             stamp: Cell::new(0),
             generation: Cell::new(0),
             entries: Entries::new(Entries::FEW)?,
+            recent: Default::default(),
         })
     }
 
@@ -101,6 +115,9 @@ impl Cache {
     pub(super) fn clear(&self) {
         let next = self.generation.get().wrapping_add(1);
         self.generation.set(next);
+        for recent in &self.recent {
+            recent.take();
+        }
         if next == 0 {
             // Those of long ago would count again.
             for entry in &self.entries.0 {
@@ -127,6 +144,17 @@ impl Cache {
         if self.stamp.get() != stamp {
             self.stamp.set(stamp);
             self.clear();
+        }
+    }
+
+    /// The mapping of the last buffer for this kind of access.
+    #[inline(always)]
+    fn recent(&self, permission: Permission) -> &Cell<Direct> {
+        let [read, write, read_write] = &self.recent;
+        match permission {
+            Permission::Read => read,
+            Permission::Write => write,
+            Permission::ReadWrite => read_write,
         }
     }
 
@@ -202,6 +230,12 @@ impl<'a> Access<'a> {
     #[inline]
     pub(super) fn stamp(&self) -> u64 {
         self.stamp
+    }
+
+    /// The mapping of the last buffer for this kind of access, if it was noted.
+    #[inline(always)]
+    pub(super) fn recent(&self, permission: Permission) -> &'a Cell<Direct> {
+        self.cache.recent(permission)
     }
 
     /// Whether memory of the client can be reached.
@@ -296,12 +330,12 @@ impl<'a> Access<'a> {
     }
 }
 
-/// The translation of memory that a driver of this kernel has mapped by identity: that of the
-/// block around `iova`.
+/// The translation of memory that a driver of this kernel has mapped by identity: that of what
+/// there is around `iova` in its block.
 fn identity(iova: u64) -> Option<Translation> {
     let mut first = 0;
     // SAFETY: The function only computes, whatever the address; `first` is ours.
-    let size = unsafe { bindings::rvdpa_identity(iova, &mut first) };
+    let size = unsafe { bindings::rvdpa_identity(iova, BLOCK, &mut first) };
     let last = first.checked_add((size as u64).checked_sub(1)?)?;
     // SAFETY: The function only computes.
     let address = unsafe { bindings::rvdpa_virt(first) } as usize;

@@ -135,7 +135,7 @@ impl Access<'_> {
     }
 
     /// Reads the descriptors with these `indices`, of those that an area consists of, until
-    /// `each` wants no more. `room` is as long.
+    /// `each` wants no more, which gets the index, too. `room` is as long.
     ///
     /// Fails as [`load`](Self::load) does, maybe after some of them.
     #[inline(always)]
@@ -144,7 +144,7 @@ impl Access<'_> {
         area: &Area,
         indices: &[u16],
         room: &mut [u128],
-        mut each: impl FnMut(u128) -> bool,
+        mut each: impl FnMut(u16, u128) -> bool,
     ) -> Result<(), AccessFault> {
         let count = area.len() / DESCRIPTOR;
         let near = area.is_in_kernel();
@@ -158,14 +158,14 @@ impl Access<'_> {
             return Err(AccessFault::Unmapped);
         }
         for (position, &index) in indices.iter().enumerate() {
-            let index = usize::from(index);
-            if index >= count {
+            let at = usize::from(index);
+            if at >= count {
                 return Err(AccessFault::Unmapped);
             }
-            let at = from.wrapping_add(if near { index } else { position });
+            let at = from.wrapping_add(if near { at } else { position });
             // SAFETY: As in `load`; the element has just been found to lie within the area, or
             // this is one of `room`.
-            if !each(unsafe { ptr::read_volatile(at) }) {
+            if !each(index, unsafe { ptr::read_volatile(at) }) {
                 break;
             }
         }
@@ -189,25 +189,28 @@ impl Access<'_> {
         Ok(())
     }
 
-    /// Writes numbers, at most as many as `room` has, the first one at `offset` of an area,
-    /// each `stride` bytes behind the one before. They may be written in any order, and in
-    /// several accesses of the processor. Returns how many.
+    /// Writes the numbers that `number` makes of `values`, until there is none, at most as many
+    /// as `room` has, the first one at `offset` of an area, each `stride` bytes behind the one
+    /// before. They may be written in any order, and in several accesses of the processor. Returns
+    /// how many.
     ///
     /// Fails as [`store`](Self::store) does, where each consists of elements of 4 bytes; also
     /// where there would be no place for as many as `room` has.
     #[inline(always)]
-    pub fn scatter(
+    pub fn scatter<T>(
         &self,
         area: &Area,
         offset: usize,
         stride: usize,
         room: &mut [u64],
-        values: impl Iterator<Item = u64>,
+        values: &[T],
+        number: impl Fn(&T) -> Option<u64>,
     ) -> Result<usize, AccessFault> {
         if !area.is_writable() {
             return Err(AccessFault::Permission);
         }
-        let Some(before) = room.len().checked_sub(1) else {
+        let values = values.get(..room.len()).unwrap_or(values);
+        let Some(before) = values.len().checked_sub(1) else {
             return Ok(0);
         };
         let near = area.is_in_kernel();
@@ -220,9 +223,12 @@ impl Access<'_> {
             (room.as_mut_ptr(), size_of::<u64>())
         };
         let mut count = 0;
-        for value in values.take(room.len()) {
-            // SAFETY: As in `store`; as many are mapped as `room` has, or these are those of
-            // `room`.
+        for value in values {
+            let Some(value) = number(value) else {
+                break;
+            };
+            // SAFETY: As in `store`; as many are mapped as there are values, or these are those
+            // of `room`, which are not fewer.
             unsafe { ptr::write_unaligned(to, value) };
             to = to.wrapping_byte_add(step);
             count += 1;

@@ -31,6 +31,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -65,8 +66,9 @@ static STRICT: bindings::virtio_map_ops = OPERATIONS;
 /// Those for [`DriverMemory::Identity`], where each frame is mapped and there is next to nothing
 /// to do for it: less than the DMA API does.
 static IDENTITY: bindings::virtio_map_ops = bindings::virtio_map_ops {
-    map_page: Some(map_page_by_identity),
+    map_page: Some(bindings::rvdpa_map_page_by_identity),
     unmap_page: Some(unmap_nothing),
+    mapping_error: Some(no_mapping_error),
     ..OPERATIONS
 };
 
@@ -94,19 +96,15 @@ impl Iommu {
         permission: Permission,
         flags: Flags,
     ) -> Result<u64> {
-        if self.core.driver_memory == DriverMemory::Identity {
-            self.begin_identity();
-            return Ok(pa);
-        }
-        self.map_strictly(pa, size, permission, flags)
-    }
-
-    /// Has all addresses be physical ones, if it is not so already.
-    #[inline]
-    fn begin_identity(&self) {
-        if !self.core.identity.load(Relaxed) {
-            self.core.identity.store(true, Relaxed);
-            self.core.changed();
+        match self.core.driver_memory {
+            DriverMemory::Identity => {
+                // Before a driver maps anything else, it allocates its rings.
+                if !self.core.identity.xchg(true, Full) {
+                    self.core.changed();
+                }
+                Ok(pa)
+            }
+            DriverMemory::Strict => self.map_strictly(pa, size, permission, flags),
         }
     }
 
@@ -183,23 +181,6 @@ unsafe extern "C" fn map_page(
     iommu
         .map_driver_memory(pa, size, permission, GFP_ATOMIC)
         .unwrap_or(MAPPING_ERROR)
-}
-
-/// # Safety
-///
-/// As for `map_page`.
-unsafe extern "C" fn map_page_by_identity(
-    map: bindings::virtio_map,
-    page: *mut kernel::bindings::page,
-    offset: c_ulong,
-    _size: usize,
-    _dir: kernel::bindings::dma_data_direction,
-    _attrs: c_ulong,
-) -> kernel::bindings::dma_addr_t {
-    // SAFETY: As required of the caller.
-    unsafe { iommu(map) }.begin_identity();
-    // SAFETY: As required of the caller.
-    unsafe { bindings::rvdpa_page_address(page, offset) }
 }
 
 extern "C" fn unmap_nothing(
@@ -299,6 +280,13 @@ extern "C" fn mapping_error(
     } else {
         0
     }
+}
+
+extern "C" fn no_mapping_error(
+    _map: bindings::virtio_map,
+    _map_handle: kernel::bindings::dma_addr_t,
+) -> c_int {
+    0
 }
 
 extern "C" fn max_mapping_size(_map: bindings::virtio_map) -> usize {

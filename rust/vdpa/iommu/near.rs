@@ -2,7 +2,15 @@
 
 //! Buffers that are most often in the same mapping as the one before.
 
-use super::{access::Access, piece::Piece, space::Place, Permission};
+use super::{
+    access::{
+        Access,
+        Direct, //
+    },
+    piece::Piece,
+    space::Place,
+    Permission, //
+};
 
 /// What remembers the mapping of the last buffer, for one kind of access.
 ///
@@ -21,16 +29,23 @@ pub struct Near<'a> {
 }
 
 impl Access<'_> {
-    /// Makes one that remembers nothing.
+    /// Makes one that remembers what the last one did, if that was memory of the kernel.
+    #[inline(always)]
     pub fn near(&self, permission: Permission) -> Near<'_> {
-        // INVARIANT: There are no such iovas.
+        let Direct {
+            first,
+            size,
+            address,
+        } = self.recent(permission).get();
+        // INVARIANT: What was noted is forgotten when a mapping changes, and can be reached by
+        // everybody; or there are no such iovas.
         Near {
             access: self,
             permission,
-            first: 0,
-            size: 0,
-            direct: 0,
-            place: Place::kernel(0),
+            first,
+            size,
+            direct: size,
+            place: Place::kernel(address),
         }
     }
 }
@@ -84,8 +99,17 @@ impl<'a> Near<'a> {
         // INVARIANT: All of that was found out. If all there are were mapped, one is left out.
         self.first = found.first;
         self.size = found.last.wrapping_sub(found.first).saturating_add(1);
-        self.direct = if found.place.user { 0 } else { self.size };
         self.place = found.place;
+        self.direct = if found.place.user {
+            0
+        } else {
+            self.access.recent(self.permission).set(Direct {
+                first: self.first,
+                size: self.size,
+                address: found.place.address,
+            });
+            self.size
+        };
         Some(())
     }
 }

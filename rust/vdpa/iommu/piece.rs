@@ -158,7 +158,9 @@ impl Piece<'_> {
         }
         let (from, to) = (from.address as *const Block, to.address as *mut Block);
         let last = len.wrapping_sub(BLOCK);
-        let mut done = 0;
+        // SAFETY: Both are mapped by the type invariant.
+        unsafe { copy_block(from, to) };
+        let mut done = BLOCK;
         while done < last {
             // SAFETY: Both are mapped by the type invariant, this far and a block more.
             unsafe { copy_block(from.wrapping_byte_add(done), to.wrapping_byte_add(done)) };

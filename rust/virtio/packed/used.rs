@@ -233,7 +233,8 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
             result_offset(slot.index),
             DESCRIPTOR_LEN,
             room.get_mut(..most).unwrap_or_default(),
-            completions.iter().map_while(|one| one.get().plain(bits)),
+            completions,
+            |one| one.get().plain(bits),
         )?;
         Ok(u16::try_from(run).unwrap_or(0))
     }

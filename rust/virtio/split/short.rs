@@ -27,6 +27,9 @@ use super::{
     SplitQueue, //
 };
 
+/// Where the flags are in the number that a descriptor's bytes are, in bits.
+const FLAGS: u32 = 96;
+
 /// The descriptor that is this number in memory.
 #[inline(always)]
 fn descriptor(bits: u128) -> Descriptor {
@@ -78,28 +81,30 @@ impl<A> SplitQueue<A> {
         if mem.load_u16s(driver, offset, heads).is_err() {
             return 0;
         }
-        let mut places = heads.iter().zip(chains);
+        let mut places = chains.iter_mut();
+        let mut count = 0_usize;
         // The area has as many descriptors as the queue, and nothing behind them. So a head
         // that is none ends it, as other errors do.
-        let _ = mem.gather_descriptors(table, heads, bits, |bits| {
-            let Some((&head, chain)) = places.next() else {
+        let _ = mem.gather_descriptors(table, heads, bits, |head, bits| {
+            let Some(chain) = places.next() else {
                 return false;
             };
-            let one = descriptor(bits);
-            let any = if one.flags & (flags::NEXT | flags::INDIRECT) == 0 {
-                chain.set(extent(one), head, one.flags);
-                one.len != 0
+            if (bits >> FLAGS) as u16 & (flags::NEXT | flags::INDIRECT) == 0 {
+                chain.set_split(head, bits);
             } else {
-                let Some(several) = self.short_of_several(mem, head, one) else {
+                let Some(several) = self.short_of_several(mem, head, bits) else {
                     return false;
                 };
                 *chain = several;
-                several.first().len != 0
-            };
-            *found = found.wrapping_add(usize::from(any));
-            any
+            }
+            if chain.first().len == 0 {
+                return false;
+            }
+            count = count.wrapping_add(1);
+            true
         });
-        *found
+        *found = count;
+        count
     }
 
     /// The short chain that starts with a descriptor which refers to others, if it is one.
@@ -108,9 +113,10 @@ impl<A> SplitQueue<A> {
         &self,
         mem: &M,
         head: u16,
-        one: Descriptor,
+        bits: u128,
     ) -> Option<ShortChain> {
         let size = self.areas.size();
+        let one = descriptor(bits);
         let (one, other) = if one.has(flags::INDIRECT) {
             if one.has(flags::NEXT) || !self.areas.has(Features::INDIRECT_DESC) {
                 return None;
@@ -211,14 +217,17 @@ impl<A> SplitQueue<A> {
             let room = self.areas.size().wrapping_sub(slot);
             let now = chains.len().min(room.into());
             let (these, rest) = chains.split_at_checked(now)?;
-            let tell =
-                |chain: &ShortChain| u64::from_le_bytes(used_element(chain.id(), chain.written()));
+            let tell = |chain: &ShortChain| {
+                let element = used_element(chain.id(), chain.written());
+                Some(u64::from_le_bytes(element))
+            };
             mem.store_used_many(
                 area,
                 used::ring(slot),
                 USED_ELEMENT_LEN,
                 elements.get_mut(..now)?,
-                these.iter().map(tell),
+                these,
+                tell,
             )
             .ok()?;
             index = index.wrapping_add(u16::try_from(now).ok()?);

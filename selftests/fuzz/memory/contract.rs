@@ -150,14 +150,15 @@ impl<'a> Memory for Hostile<'a> {
         area: &HostileArea,
         indices: &[u16],
         room: &mut [u128],
-        mut each: impl FnMut(u128) -> bool,
+        mut each: impl FnMut(u16, u128) -> bool,
     ) -> Result<(), AccessError> {
         for (_, &index) in room.iter().zip(indices) {
             let offset = usize::from(index) * 16;
             if offset + 16 > area.len {
                 return Err(AccessError::Unmapped);
             }
-            if !each(u128::from_le_bytes(self.load_descriptor(area, offset)?)) {
+            let bytes = self.load_descriptor(area, offset)?;
+            if !each(index, u128::from_le_bytes(bytes)) {
                 break;
             }
         }
