@@ -17,7 +17,7 @@ use crate::{
     module,
     outcome::{Outcome, While},
     sys::{scaled, SOON},
-    tests::usage::Usage,
+    tests::usage::nothing_is_lost,
 };
 use dice::Dice;
 use nix::errno::Errno;
@@ -40,11 +40,7 @@ const WARM_UP: u64 = 60;
 const TOLD: usize = 12;
 
 /// What the kernel keeps for itself, as of so many lives more: up to 160 objects of a size.
-const KEPT: i64 = 400;
-
-/// How often what looks lost gets as much time once more: what is lost again and again is more
-/// then, what the kernel keeps for itself is not.
-const PARTS: i64 = 4;
+const KEPT: usize = 400;
 
 /// Devices, and what was done so far.
 struct World {
@@ -144,8 +140,8 @@ impl World {
     }
 
     /// How often devices came so far.
-    fn lives(&self) -> i64 {
-        self.done.get("Add").map_or(0, |count| *count as i64)
+    fn lives(&self) -> usize {
+        self.done.get("Add").map_or(0, |count| *count as usize)
     }
 }
 
@@ -162,29 +158,18 @@ pub fn run(context: &mut Context, seed: u64, time: Duration, parameters: &str) -
     world
         .run(context, |steps| steps >= WARM_UP)
         .when(format_args!("seed {seed}"))?;
-    let before = Usage::settled()?;
     let first = world.lives();
-    let mut lost = Vec::new();
-    for _ in 0..PARTS {
+    let lost = nothing_is_lost(context, |context| {
         let end = Instant::now() + time;
-        world
-            .run(context, |_| Instant::now() >= end)
-            .when(format_args!("seed {seed}"))?;
-        let after = Usage::settled()?;
-        if let Some(line) = after.changes(&before) {
-            context.note(format_args!("after {} steps: {line}", world.step));
-        }
-        lost = after.lost_since(&before, KEPT + world.lives() - first);
-        if lost.is_empty() {
-            break;
-        }
-    }
+        world.run(context, |_| Instant::now() >= end)?;
+        Ok(KEPT + world.lives() - first)
+    });
     let done: Vec<_> = world
         .done
         .iter()
         .map(|(what, count)| format!("{what} {count}"))
         .collect();
     context.note(format_args!("{} steps: {}", world.step, done.join(", ")));
-    check!(lost.is_empty(), "seed {seed}: lost: {}", lost.join("; "));
+    lost.when(format_args!("seed {seed}"))?;
     module::unload()
 }

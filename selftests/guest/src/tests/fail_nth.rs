@@ -188,7 +188,7 @@ fn sweep<T>(
         "{last} failures injected, {errors} of them made it fail"
     ));
     check!(last > 0 && errors > 0, "no allocation failed");
-    let lost = Usage::settled()?.lost_since(&before, i64::from(last));
+    let lost = Usage::settled()?.lost_since(&before, last as usize);
     check!(lost.is_empty(), "lost: {}", lost.join("; "));
     Ok(())
 }

@@ -7,7 +7,6 @@ pub mod usage;
 use crate::{
     check,
     device::Device,
-    fail,
     harness::{Context, Test},
     netdev,
     outcome::{Outcome, While},
@@ -16,7 +15,7 @@ use crate::{
     vhost::{LoopPlan, Net, Plan},
 };
 use rvdpa_virtio::features::Features;
-use usage::Usage;
+use usage::nothing_is_lost;
 
 pub const TESTS: &[Test] = &[
     Test::new("leaks.rounds", rounds).seconds(360),
@@ -55,16 +54,7 @@ fn life(context: &Context, round: usize) -> Outcome {
     }
 }
 
-/// How often what looks lost gets as many rounds once more.
-const PARTS: usize = 4;
-
 /// Lives through so many rounds, after some to warm up, and looks what was lost.
-///
-/// The kernel's own caches fill and empty at times: each CPU keeps up to 128 heads of
-/// `sk_buff` for itself (`napi_alloc_cache`), and up to as many that wait to be freed there
-/// (`skb_defer_max`), for as long as nobody needs them. These have an end, while what is
-/// lost grows with the rounds, and so does what may be. So what seems too much gets more
-/// rounds: what is lost in each is too much after all of them, too.
 fn live(
     context: &mut Context,
     warm_up: usize,
@@ -81,24 +71,10 @@ fn live(
             life(context, round).when(format_args!("round {round}"))?;
             round += 1;
         }
-        Outcome::Ok(())
+        Outcome::Ok(round)
     };
     lives(context, warm_up)?;
-    let before = Usage::settled()?;
-    let mut lost = Vec::new();
-    for part in 1..=PARTS {
-        lives(context, count)?;
-        let after = Usage::settled()?;
-        let rounds = part * count;
-        if let Some(line) = after.changes(&before) {
-            context.note(format_args!("after {rounds} rounds: {line}"));
-        }
-        lost = after.lost_since(&before, rounds as i64);
-        if lost.is_empty() {
-            return Ok(());
-        }
-    }
-    fail!("lost in {} rounds: {}", PARTS * count, lost.join("; "))
+    nothing_is_lost(context, |context| Ok(lives(context, count)? - warm_up))
 }
 
 fn rounds(context: &mut Context) -> Outcome {
