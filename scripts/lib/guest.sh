@@ -79,6 +79,13 @@ guest_slowness() {
 	fi
 }
 
+# What a kernel needs on its command line. While one looks what processor it has, it takes five
+# levels of page tables for four, and KASAN what an interrupt uses then for no memory at all:
+# that complaint would be the only one, and lockdep would stop, too.
+guest_append() {
+	! grep -q '^CONFIG_KASAN=y' "$KERNELDIR/config" || echo no5lvl
+}
+
 # KVM only when a guest has really booted with it: on some machines /dev/kvm is
 # there and no kernel runs on it. Asked once per start of the machine and QEMU.
 guest_accel() {
