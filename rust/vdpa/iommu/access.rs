@@ -79,13 +79,24 @@ impl Entries {
     }
 }
 
-/// A mapping to memory of the kernel.
-#[derive(Clone, Copy, Default)]
+/// A mapping to memory of the kernel, for one kind of access.
+#[derive(Clone, Copy)]
 pub(super) struct Direct {
     pub(super) first: u64,
-    /// How many iovas there are, or one less. None at all if this is zero.
+    /// How many iovas there are, or one less.
     pub(super) size: u64,
     pub(super) address: usize,
+    pub(super) permission: Permission,
+}
+
+impl Direct {
+    /// None at all.
+    pub(super) const NONE: Self = Self {
+        first: 0,
+        size: 0,
+        address: 0,
+        permission: Permission::Read,
+    };
 }
 
 /// Recent translations of one attachment: for each page of iovas one place, which it
@@ -95,9 +106,9 @@ pub(super) struct Cache {
     stamp: Cell<u64>,
     generation: Cell<u32>,
     entries: Entries,
-    /// What permits each kind of access and had the last buffer, if that was memory of the
-    /// kernel.
-    recent: [Cell<Direct>; 3],
+    /// What the last buffer was in, of those that were memory of the kernel. One will do: a
+    /// virtqueue has buffers of one kind most often.
+    recent: Cell<Direct>,
 }
 
 impl Cache {
@@ -107,7 +118,7 @@ impl Cache {
             stamp: Cell::new(0),
             generation: Cell::new(0),
             entries: Entries::new(Entries::FEW)?,
-            recent: Default::default(),
+            recent: Cell::new(Direct::NONE),
         })
     }
 
@@ -115,9 +126,7 @@ impl Cache {
     pub(super) fn clear(&self) {
         let next = self.generation.get().wrapping_add(1);
         self.generation.set(next);
-        for recent in &self.recent {
-            recent.take();
-        }
+        self.recent.set(Direct::NONE);
         if next == 0 {
             // Those of long ago would count again.
             for entry in &self.entries.0 {
@@ -144,17 +153,6 @@ impl Cache {
         if self.stamp.get() != stamp {
             self.stamp.set(stamp);
             self.clear();
-        }
-    }
-
-    /// The mapping of the last buffer for this kind of access.
-    #[inline(always)]
-    fn recent(&self, permission: Permission) -> &Cell<Direct> {
-        let [read, write, read_write] = &self.recent;
-        match permission {
-            Permission::Read => read,
-            Permission::Write => write,
-            Permission::ReadWrite => read_write,
         }
     }
 
@@ -232,10 +230,10 @@ impl<'a> Access<'a> {
         self.stamp
     }
 
-    /// The mapping of the last buffer for this kind of access, if it was noted.
+    /// The mapping of the last buffer, if it was noted.
     #[inline(always)]
-    pub(super) fn recent(&self, permission: Permission) -> &'a Cell<Direct> {
-        self.cache.recent(permission)
+    pub(super) fn recent(&self) -> &'a Cell<Direct> {
+        &self.cache.recent
     }
 
     /// Whether memory of the client can be reached.

@@ -147,25 +147,29 @@ impl Access<'_> {
         mut each: impl FnMut(u16, u128) -> bool,
     ) -> Result<(), AccessFault> {
         let count = area.len() / DESCRIPTOR;
-        let near = area.is_in_kernel();
-        let from = if near {
-            self.place(area, 0, 0)?.address as *const u128
-        } else {
-            self.fetch_each(area, indices, room)?;
-            room.as_ptr()
-        };
-        if !from.is_aligned() || room.len() < indices.len() {
-            return Err(AccessFault::Unmapped);
-        }
-        for (position, &index) in indices.iter().enumerate() {
-            let at = usize::from(index);
-            if at >= count {
+        if area.is_in_kernel() {
+            let from = self.place(area, 0, 0)?.address as *const u128;
+            if !from.is_aligned() {
                 return Err(AccessFault::Unmapped);
             }
-            let at = from.wrapping_add(if near { at } else { position });
-            // SAFETY: As in `load`; the element has just been found to lie within the area, or
-            // this is one of `room`.
-            if !each(index, unsafe { ptr::read_volatile(at) }) {
+            for &index in indices {
+                let at = usize::from(index);
+                if at >= count {
+                    return Err(AccessFault::Unmapped);
+                }
+                // SAFETY: As in `load`; the element has just been found to lie within the area.
+                if !each(index, unsafe { ptr::read_volatile(from.wrapping_add(at)) }) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        self.fetch_each(area, indices, room)?;
+        for (&index, &bits) in indices.iter().zip(&*room) {
+            if usize::from(index) >= count {
+                return Err(AccessFault::Unmapped);
+            }
+            if !each(index, bits) {
                 break;
             }
         }

@@ -29,14 +29,21 @@ pub struct Near<'a> {
 }
 
 impl Access<'_> {
-    /// Makes one that remembers what the last one did, if that was memory of the kernel.
+    /// Makes one that remembers what the last one did, if that was memory of the kernel and for
+    /// the same kind of access.
     #[inline(always)]
     pub fn near(&self, permission: Permission) -> Near<'_> {
+        let recent = self.recent().get();
         let Direct {
             first,
             size,
             address,
-        } = self.recent(permission).get();
+            ..
+        } = if recent.permission == permission {
+            recent
+        } else {
+            Direct::NONE
+        };
         // INVARIANT: What was noted is forgotten when a mapping changes, and can be reached by
         // everybody; or there are no such iovas.
         Near {
@@ -103,10 +110,11 @@ impl<'a> Near<'a> {
         self.direct = if found.place.user {
             0
         } else {
-            self.access.recent(self.permission).set(Direct {
+            self.access.recent().set(Direct {
                 first: self.first,
                 size: self.size,
                 address: found.place.address,
+                permission: self.permission,
             });
             self.size
         };
