@@ -57,7 +57,10 @@ const BAD: &[&str] = &[
 
 /// What the kernel says, by the way, where an object was not made for want of memory: an error
 /// like any other, where allocations are made to fail.
-const NO_MEMORY: [&str; 2] = ["kobject_add_internal failed", "(error: -12 "];
+const NO_MEMORY: [&[&str]; 2] = [
+    &["kobject_add_internal failed", "(error: -12 "],
+    &["kobject: can not set name properly!"],
+];
 
 /// Reports that are no fault of the device, with what is known of them.
 const KNOWN: &str = include_str!("../../known-complaints");
@@ -168,7 +171,8 @@ impl Log {
 }
 
 fn is_bad(line: &str) -> bool {
-    BAD.iter().any(|bad| line.contains(bad)) && !NO_MEMORY.iter().all(|part| line.contains(part))
+    let no_memory = |parts: &&[&str]| parts.iter().all(|part| line.contains(part));
+    BAD.iter().any(|bad| line.contains(bad)) && !NO_MEMORY.iter().any(no_memory)
 }
 
 /// If a report begins here that is known: how it ends.

@@ -52,14 +52,16 @@ const FILE: &str = "/proc/self/fail-nth";
 /// No system call is to need so many allocations.
 const MOST: u32 = 5000;
 
-/// What a call may say whose allocation failed, or whose copy from or to the process did.
-const CLEAN: [Errno; 6] = [
+/// What a call may say whose allocation failed, or whose copy from or to the process did. The
+/// last one is what vhost says of a message that it could not copy.
+const CLEAN: [Errno; 7] = [
     Errno::ENOMEM,
     Errno::EFAULT,
     Errno::ENOBUFS,
     Errno::ENFILE,
     Errno::EAGAIN,
     Errno::ENOSPC,
+    Errno::EINVAL,
 ];
 
 /// Has allocations of this process fail.
