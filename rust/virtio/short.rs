@@ -79,7 +79,7 @@ impl ShortChain {
         self.iova = bits as u64;
         self.len = rest as u32;
         // Flags are followed by the number of the next descriptor, which falls out.
-        self.name = ((rest >> 32) as u32) << 16 | u32::from(head);
+        self.name = (((rest >> 32) as u32) << 16) | u32::from(head);
     }
 
     /// Makes it that of a packed descriptor which refers to no others, of which these are the

@@ -230,8 +230,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let run = self.areas.store_used_many(
             mem,
             Area::Descriptor,
-            result_offset(slot.index),
-            DESCRIPTOR_LEN,
+            (result_offset(slot.index), DESCRIPTOR_LEN),
             room.get_mut(..most).unwrap_or_default(),
             completions,
             |one| one.get().plain(bits),
