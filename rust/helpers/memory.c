@@ -93,7 +93,7 @@ dma_addr_t rvdpa_map_page_by_identity(union virtio_map map, struct page *page,
 				      unsigned long offset, size_t size,
 				      enum dma_data_direction dir, unsigned long attrs)
 {
-	return page_to_phys(page) + offset;
+	return rvdpa_page_address(page, offset);
 }
 
 void *rvdpa_virt(phys_addr_t pa)
