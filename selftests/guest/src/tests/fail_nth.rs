@@ -52,17 +52,18 @@ const FILE: &str = "/proc/self/fail-nth";
 /// No system call is to need so many allocations.
 const MOST: u32 = 5000;
 
-/// What a call may say whose allocation failed, or whose copy from or to the process did. The
-/// last one is what vhost says of a message that it could not copy.
-const CLEAN: [Errno; 7] = [
+/// What a call may say whose allocation failed, or whose copy from or to the process did.
+const CLEAN: [Errno; 6] = [
     Errno::ENOMEM,
     Errno::EFAULT,
     Errno::ENOBUFS,
     Errno::ENFILE,
     Errno::EAGAIN,
     Errno::ENOSPC,
-    Errno::EINVAL,
 ];
+
+/// What vhost says, beside that, of a message that it could not copy.
+const NO_MESSAGE: &[Errno] = &[Errno::EINVAL];
 
 /// Has allocations of this process fail.
 struct Injector(File);
@@ -131,17 +132,19 @@ fn is_bad_copy(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EFAULT)
 }
 
-/// Whether an error is one that a failed allocation may end in.
-fn is_clean(text: &str) -> bool {
-    CLEAN.iter().any(|errno| {
+/// Whether an error is one that a failed allocation may end in, or one of `also`.
+fn is_clean(text: &str, also: &[Errno]) -> bool {
+    CLEAN.iter().chain(also).any(|errno| {
         let number = format!("os error {})", *errno as i32);
         text.contains(&format!("{errno:?}")) || text.contains(&number)
     })
 }
 
-/// Does something with each allocation failing in turn; `undo` removes what there is of it.
+/// Does something with each allocation failing in turn, which may end in an error of `also`,
+/// too; `undo` removes what there is of it.
 fn sweep<T>(
     context: &mut Context,
+    also: &[Errno],
     mut act: impl FnMut() -> Outcome<T>,
     mut undo: impl FnMut(Option<T>) -> Outcome,
 ) -> Outcome {
@@ -161,7 +164,11 @@ fn sweep<T>(
             }
             Err(stop) => {
                 check!(failed, "it fails with nothing failing: {}", stop.text());
-                check!(is_clean(stop.text()), "allocation {nth}: {}", stop.text());
+                check!(
+                    is_clean(stop.text(), also),
+                    "allocation {nth}: {}",
+                    stop.text()
+                );
                 undo(None).when(format_args!("allocation {nth}"))?;
                 Ok((false, failed))
             }
@@ -210,6 +217,7 @@ fn add(context: &mut Context) -> Outcome {
     let attributes = || Attributes::named(NAME.as_bytes()).put(attribute::NET_CFG_MACADDR, &MAC);
     sweep(
         context,
+        &[],
         || Ok(bus.add(attributes())?),
         // It may be there though its maker was not told.
         |_| delete(),
@@ -223,6 +231,7 @@ fn bind(context: &mut Context, driver: Driver) -> Outcome {
     let bind = format!("{}/drivers/{}/bind", crate::device::BUS, driver.name());
     sweep(
         context,
+        &[],
         || sys::write(&bind, NAME),
         |_| {
             if device.driver().is_some() {
@@ -257,6 +266,7 @@ fn open(context: &mut Context) -> Outcome {
     let (device, path) = Device::for_vhost(NAME)?;
     sweep(
         context,
+        &[],
         || Ok(Client::open_only(&path)?),
         |client| {
             drop(client);
@@ -286,6 +296,7 @@ fn map(context: &mut Context) -> Outcome {
     let pointer = view.pointer(AT, LEN);
     sweep(
         context,
+        NO_MESSAGE,
         || {
             Ok(ioctl::map(
                 &client,
@@ -308,6 +319,7 @@ fn set_map(context: &mut Context) -> Outcome {
     let pointer = view.pointer(AT, LEN);
     sweep(
         context,
+        NO_MESSAGE,
         || {
             ioctl::batch_begin(&client, 0)?;
             let mapped = ioctl::map(&client, 0, AT, LEN as u64, pointer, Permission::Both);
@@ -331,6 +343,7 @@ fn start(context: &mut Context) -> Outcome {
     let plan = plan(context);
     sweep(
         context,
+        NO_MESSAGE,
         || Net::new(&path, plan),
         |net| {
             if let Some(mut net) = net {
