@@ -99,16 +99,19 @@ fn interrupts(context: &mut Context, rings: Rings) -> Outcome {
     let (to, from) = (scene.mover.settings.mac, scene.peer.mac);
     // What a worker has shown it may not have interrupted for yet.
     std::thread::sleep(Duration::from_millis(200));
-    for pair in 0..PAIRS {
+    let mut before = [0; PAIRS];
+    for (pair, before) in before.iter_mut().enumerate() {
         let queue = scene.mover.net.rx_of(pair);
         queue.interrupts()?;
         check!(!queue.driver.enable_interrupts(), "a frame came");
+        *before = queue.used();
     }
     let sent = frame::make(100, to, from, 1);
     scene.peer.send_frame(0, NetHeader::default(), &sent)?;
     let net = &mut scene.mover.net;
     let pair = wait_for("the frame", LIMIT, || {
-        Ok((0..PAIRS).find(|pair| net.rx_of(*pair).used() > 0))
+        let mut pairs = (0..PAIRS).zip(before);
+        Ok(pairs.find_map(|(pair, before)| (net.rx_of(pair).used() > before).then_some(pair)))
     })?;
     let early = net.rx_of(pair).interrupts()?;
     check_eq!(early, 0, "interrupts of one packet");
