@@ -254,6 +254,9 @@ pub(super) fn read_table<M: Memory>(mem: &M, at: Extent) -> Option<(usize, [u128
     }
     at.iova.checked_add(u64::from(at.len))?;
     let span = mem.span(at.iova, at.len, Access::Read).ok()?;
+    if span.len() < len {
+        return None;
+    }
     let mut bytes = [[0; DESCRIPTOR_LEN]; 2];
     span.read(0, bytes.as_flattened_mut().get_mut(..len)?)
         .ok()?;

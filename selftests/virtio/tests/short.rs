@@ -3,6 +3,7 @@
 //! Short chains, which devices may take many at a time, in both formats.
 
 use rvdpa_virtio::{
+    memory::Access,
     mock::{
         Buffer,
         DriverMemory,
@@ -82,6 +83,35 @@ fn check<F: Format>() {
 
 #[test]
 fn a_chain_of_one_or_two_buffers_is_found_as_such() {
+    check::<Split>();
+    check::<Packed>();
+}
+
+#[test]
+fn a_table_in_two_mappings_is_for_the_long_way() {
+    fn check<F: Format>() {
+        let mut rig = RigOf::<F>::new(8, ALL);
+        let end = TABLES + ROOM as u64;
+        rig.memory.map(end, ROOM, Access::Read);
+        let chain = [
+            Buffer::readable(SOURCE, 5),
+            Buffer::readable(SOURCE + 64, 6),
+        ];
+        let mut chains = ShortChains::default();
+        // Two descriptors of 16 bytes: all before the boundary, some behind it, all of them.
+        for (before, many) in [(32, 1), (31, 0), (16, 0), (1, 0), (0, 1)] {
+            let table = end - before;
+            rig.driver.add(&chain, Form::Indirect { table }).unwrap();
+            rig.driver.publish();
+            rig.queue.begin(&rig.memory).unwrap();
+            let found = rig.queue.peek_short(&rig.memory, 3, &mut chains);
+            assert_eq!(found, many, "{before} bytes before the boundary");
+            let head = rig.queue.peek(&rig.memory).unwrap().unwrap();
+            rig.queue.complete(&rig.memory, head, 0).unwrap();
+            rig.queue.publish(&rig.memory).unwrap();
+            assert!(rig.driver.poll_used().is_some());
+        }
+    }
     check::<Split>();
     check::<Packed>();
 }
