@@ -266,9 +266,9 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> Queue for PackedQueue<A, C> {
         _mem: &M,
         chains: &mut ShortChains,
         count: usize,
-        fully: bool,
+        read: bool,
     ) -> bool {
-        self.keep_short(chains, count, fully && self.areas.has(Features::IN_ORDER))
+        self.keep_short(chains, count, read)
     }
 
     #[inline]

@@ -100,15 +100,16 @@ pub trait Queue {
     ) -> usize;
 
     /// Takes the first `count` of the chains that were found, which are the next ones still,
-    /// and hands them back as used, with the bytes that they say were written to them: as
-    /// [`complete_fully`](Queue::complete_fully) does it if `fully`, else as
-    /// [`complete`](Queue::complete). Returns whether it was possible; if not, none is.
+    /// and hands them back as used: if they were `read`, with nothing written to them, as
+    /// [`complete_fully`](Queue::complete_fully) does it; else with the bytes that they say were
+    /// written, as [`complete`](Queue::complete). Returns whether it was possible; if not, none
+    /// is.
     fn complete_short<M: Memory<Area = Self::Area>>(
         &self,
         mem: &M,
         chains: &mut ShortChains,
         count: usize,
-        fully: bool,
+        read: bool,
     ) -> bool;
 
     /// Walks over the descriptors of a chain.

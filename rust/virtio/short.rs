@@ -177,6 +177,12 @@ impl ShortChain {
         u64::from(self.len) | (u64::from(name) << 32)
     }
 
+    /// The same of one that was read only.
+    #[inline(always)]
+    pub(super) fn told_read(&self) -> u64 {
+        u64::from(self.name & Self::ID) << 32
+    }
+
     /// Whether it is a single buffer, in the ring or in a table.
     #[inline(always)]
     pub(super) fn is_single(&self) -> bool {

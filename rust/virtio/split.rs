@@ -266,14 +266,9 @@ impl<A> Queue for SplitQueue<A> {
         mem: &M,
         chains: &mut ShortChains,
         count: usize,
-        fully: bool,
+        read: bool,
     ) -> bool {
-        self.write_short(
-            mem,
-            chains,
-            count,
-            fully && self.areas.has(Features::IN_ORDER),
-        )
+        self.write_short(mem, chains, count, read)
     }
 
     #[inline]

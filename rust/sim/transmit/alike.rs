@@ -232,17 +232,17 @@ where
         let buffers = to.peek_short(to_mem, frames, targets);
         // Neither can be too many.
         let mut count = 0_usize;
-        let mut bytes = 0_u64;
+        // May go below 0, by one frame.
         let most = room.bytes - moved.bytes;
-        for (source, target) in sources.found_mut().iter_mut().zip(targets.found_mut()) {
+        let mut left = most as i64;
+        for (source, target) in sources.found().iter().zip(targets.found_mut()) {
             let Some(len) = mover.takes(source, target) else {
                 break;
             };
-            source.finish(0);
             target.finish(len);
             count = count.wrapping_add(1);
-            bytes = bytes.wrapping_add(len.into());
-            if bytes >= most {
+            left = left.wrapping_sub(len.into());
+            if left <= 0 {
                 break;
             }
         }
@@ -256,6 +256,7 @@ where
             break;
         }
         moved.frames += count as u32;
+        let bytes = most.wrapping_sub(left as u64);
         moved.bytes += bytes - (count * NetHeader::LEN) as u64;
         if count < frames.min(buffers) || once && frames < SHORT_CHAINS {
             break;

@@ -199,10 +199,11 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         Some(chain.in_table())
     }
 
-    /// See [`Queue::complete_short`](super::Queue::complete_short). `fully` if the driver may be
-    /// told of each by what it is told of the next one.
+    /// See [`Queue::complete_short`](super::Queue::complete_short).
     #[inline(always)]
-    pub(super) fn keep_short(&self, chains: &mut ShortChains, count: usize, fully: bool) -> bool {
+    pub(super) fn keep_short(&self, chains: &mut ShortChains, count: usize, read: bool) -> bool {
+        // The driver is told of each by what it is told of the next one.
+        let fully = read && self.areas.has(Features::IN_ORDER);
         let pending = usize_from_u32(self.pending());
         // There is room for one completion per descriptor.
         let room = self.completions.get(pending..).unwrap_or_default();
@@ -212,7 +213,7 @@ impl<A, C: Deref<Target = [Cell<Completion>]>> PackedQueue<A, C> {
         let count = u16::try_from(count).unwrap_or(0);
         let mut slots = count;
         for (chain, completion) in chains.iter().zip(room) {
-            completion.set(Completion::of_short(chain, fully));
+            completion.set(Completion::of_short(chain, read, fully));
             if !chain.is_single() {
                 slots = slots.wrapping_add(chain.slots().wrapping_sub(1));
             }

@@ -71,10 +71,14 @@ impl Completion {
         }
     }
 
-    /// The same for a short chain.
+    /// The same for a short chain, to which nothing was written if it was `read`.
     #[inline(always)]
-    pub(super) fn of_short(chain: &ShortChain, fully: bool) -> Self {
-        let plain = Self(chain.told());
+    pub(super) fn of_short(chain: &ShortChain, read: bool, fully: bool) -> Self {
+        let plain = Self(if read {
+            chain.told_read()
+        } else {
+            chain.told()
+        });
         if chain.is_single() && !fully {
             plain
         } else {

@@ -152,15 +152,14 @@ impl<A> SplitQueue<A> {
         Some(chain.with(extent(other)))
     }
 
-    /// See [`Queue::complete_short`](super::Queue::complete_short). `skip` if the driver may be
-    /// told of all by what it is told of the last one, or of one after that.
+    /// See [`Queue::complete_short`](super::Queue::complete_short).
     #[inline(always)]
     pub(super) fn write_short<M: Memory<Area = A>>(
         &self,
         mem: &M,
         chains: &mut ShortChains,
         count: usize,
-        skip: bool,
+        read: bool,
     ) -> bool {
         let ShortChains {
             chains, elements, ..
@@ -173,14 +172,15 @@ impl<A> SplitQueue<A> {
         };
         let count = u16::try_from(count).unwrap_or(0);
         let end = self.used.get().wrapping_add(count);
-        if skip {
+        if read && self.areas.has(Features::IN_ORDER) {
+            // The driver is told of all by what it is told of the last one, or of one after it.
             // INVARIANT: This is what the next element tells of, unless there is a later chain.
             self.last.set(Last {
                 head: last.id(),
-                written: last.written(),
+                written: 0,
             });
         } else {
-            if self.write_elements(mem, chains, elements).is_none() {
+            if self.write_elements(mem, chains, elements, read).is_none() {
                 return false;
             }
             // INVARIANT: The elements of all chains so far are written.
@@ -198,14 +198,16 @@ impl<A> SplitQueue<A> {
         mem: &M,
         mut chains: &[ShortChain],
         elements: &mut [u64; SHORT_CHAINS],
+        read: bool,
     ) -> Option<()> {
+        let written = |chain: &ShortChain| if read { 0 } else { chain.written() };
         let mut index = self.used.get();
         if self.element.get() != index {
             // It tells of those before it that have none.
             let (first, rest) = chains.split_first()?;
             let last = Last {
                 head: first.id(),
-                written: first.written(),
+                written: written(first),
             };
             self.write_element(mem, last).ok()?;
             index = index.wrapping_add(1);
@@ -218,7 +220,7 @@ impl<A> SplitQueue<A> {
             let now = chains.len().min(room.into());
             let (these, rest) = chains.split_at_checked(now)?;
             let tell = |chain: &ShortChain| {
-                let element = used_element(chain.id(), chain.written());
+                let element = used_element(chain.id(), written(chain));
                 Some(u64::from_le_bytes(element))
             };
             mem.store_used_many(

@@ -2,7 +2,10 @@
 
 //! Memory that a driver in userspace shares with the device.
 
-use crate::outcome::{Outcome, While};
+use crate::{
+    outcome::{Outcome, While},
+    skip, sys,
+};
 use nix::{
     sys::{
         memfd::{memfd_create, MFdFlags},
@@ -35,6 +38,23 @@ pub enum Kind {
 
 /// Bytes of such a page.
 const HUGE: usize = 2 << 20;
+
+/// Has the kernel set at least so many of them aside. They stay.
+pub fn provide_huge_pages(count: u32) -> Outcome {
+    const NUMBER: &str = "/proc/sys/vm/nr_hugepages";
+    let have = || -> Outcome<u32> {
+        let text = sys::read_line(NUMBER)?;
+        text.parse().when(text)
+    };
+    if have()? < count {
+        sys::write(NUMBER, &count.to_string())?;
+    }
+    let got = have()?;
+    if got < count {
+        skip!("the kernel has {got} huge pages, not {count}");
+    }
+    Ok(())
+}
 
 struct Arena {
     start: NonNull<u8>,

@@ -41,6 +41,8 @@ pub struct Test {
     pub limit: Duration,
     /// Whose devices it uses.
     pub parent: Parent,
+    /// Whether it has allocations fail.
+    pub without_memory: bool,
 }
 
 impl Test {
@@ -52,6 +54,7 @@ impl Test {
             parameters: Some(""),
             limit: limit(20),
             parent: Parent::Rvdpa,
+            without_memory: false,
         }
     }
 
@@ -67,6 +70,14 @@ impl Test {
     pub const fn without_module(self) -> Self {
         Self {
             parameters: None,
+            ..self
+        }
+    }
+
+    /// The same test, which has allocations fail.
+    pub const fn without_memory(self) -> Self {
+        Self {
+            without_memory: true,
             ..self
         }
     }

@@ -55,8 +55,7 @@ const BAD: &[&str] = &[
     "kobject",
 ];
 
-/// What the kernel says, by the way, where an object was not made for want of memory: an error
-/// like any other, where allocations are made to fail.
+/// What the kernel says, by the way, where an object was not made for want of memory.
 const NO_MEMORY: [&[&str]; 2] = [
     &["kobject_add_internal failed", "(error: -12 "],
     &["kobject: can not set name properly!"],
@@ -72,6 +71,8 @@ pub struct Log {
     lines: Vec<String>,
     /// How many of the lines were asked for with [`Log::expect`].
     taken: usize,
+    /// Whether allocations fail, so that [`NO_MEMORY`] is no complaint.
+    no_memory: bool,
 }
 
 impl Log {
@@ -87,7 +88,13 @@ impl Log {
             file,
             lines: Vec::new(),
             taken: 0,
+            no_memory: false,
         })
+    }
+
+    /// The same, of a test that has allocations fail, if `no_memory`.
+    pub fn without_memory(self, no_memory: bool) -> Self {
+        Self { no_memory, ..self }
     }
 
     /// Reads what has come. Returns how many lines there are now.
@@ -117,6 +124,7 @@ impl Log {
     /// The lines that must not be there.
     pub fn bad(&mut self) -> Outcome<Vec<String>> {
         // The ends of the known report that the line is in.
+        let no_memory = self.no_memory;
         let mut known = None;
         let mut found = Vec::new();
         for line in self.lines()? {
@@ -125,7 +133,7 @@ impl Log {
                 Some(ends) if is_end(line, ends) => None,
                 some => some,
             };
-            if known.is_none() && is_bad(line) {
+            if known.is_none() && is_bad(line, no_memory) {
                 found.push(line.clone());
             }
         }
@@ -170,9 +178,9 @@ impl Log {
     }
 }
 
-fn is_bad(line: &str) -> bool {
-    let no_memory = |parts: &&[&str]| parts.iter().all(|part| line.contains(part));
-    BAD.iter().any(|bad| line.contains(bad)) && !NO_MEMORY.iter().any(no_memory)
+fn is_bad(line: &str, no_memory: bool) -> bool {
+    let fine = |parts: &&[&str]| no_memory && parts.iter().all(|part| line.contains(part));
+    BAD.iter().any(|bad| line.contains(bad)) && !NO_MEMORY.iter().any(fine)
 }
 
 /// If a report begins here that is known: how it ends.

@@ -3,7 +3,7 @@
 //! The parents whose devices are compared, each loaded when it is its turn.
 
 use crate::{
-    arena::Kind,
+    arena::{provide_huge_pages, Kind},
     device, module, named, netdev,
     outcome::{Outcome, While},
     parent::{peer, Parent},
@@ -55,7 +55,7 @@ impl Memory {
 }
 
 /// How many of 2 MiB are set aside for such clients.
-const HUGE_PAGES: &str = "128";
+const HUGE_PAGES: u32 = 128;
 
 /// A subject whose modules are loaded until the value goes.
 pub struct Loaded(Subject);
@@ -66,7 +66,7 @@ impl Loaded {
         // As many mappings as anybody wants; it is 2048 without a word.
         sys::run(&["modprobe", "vhost_vdpa", "max_iotlb_entries=2097152"])?;
         modprobe(&["vdpa", "virtio_vdpa", "virtio_net"])?;
-        sys::write("/proc/sys/vm/nr_hugepages", HUGE_PAGES)?;
+        provide_huge_pages(HUGE_PAGES)?;
         // Devices are given to the driver that is meant, and interfaces send what they
         // are told to.
         device::set_autoprobe(false)?;

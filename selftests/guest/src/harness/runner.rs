@@ -156,7 +156,7 @@ fn run(test: &Test) -> Outcome<Verdict> {
     let (mut from, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .when("a pipe")
         .map(|(from, to)| (File::from(from), File::from(to)))?;
-    let mut log = Log::from_now()?;
+    let mut log = Log::from_now()?.without_memory(test.without_memory);
 
     // SAFETY: There is only one thread.
     let child = match unsafe { fork() }.when("fork")? {

@@ -3,7 +3,8 @@
 //! How `testpmd` is started.
 
 use crate::{
-    outcome::{Outcome, Stop, While},
+    arena::provide_huge_pages,
+    outcome::{Outcome, While},
     sys,
 };
 use std::{fs, path::Path};
@@ -72,22 +73,9 @@ const HUGE_FOLDER: &str = "/tmp/hugepages";
 /// Huge pages for two of it.
 const HUGE_PAGES: u32 = 120;
 
-/// Has the kernel provide huge pages. They stay.
+/// Has the kernel provide huge pages, in a folder. They stay.
 pub(super) fn huge_pages() -> Outcome {
-    const NUMBER: &str = "/proc/sys/vm/nr_hugepages";
-    let have = || -> Outcome<u32> {
-        let text = sys::read_line(NUMBER)?;
-        text.parse().when(text)
-    };
-    if have()? < HUGE_PAGES {
-        sys::write(NUMBER, &HUGE_PAGES.to_string())?;
-    }
-    let got = have()?;
-    if got < HUGE_PAGES {
-        return Err(Stop::Skipped(format!(
-            "the kernel has {got} huge pages, not {HUGE_PAGES}"
-        )));
-    }
+    provide_huge_pages(HUGE_PAGES)?;
     if !Path::new(HUGE_FOLDER).exists() {
         fs::create_dir(HUGE_FOLDER).when(HUGE_FOLDER)?;
         sys::run(&["mount", "-t", "hugetlbfs", "none", HUGE_FOLDER])?;

@@ -6,7 +6,7 @@
 
 use super::usage::Usage;
 use crate::{
-    arena::View,
+    arena::{provide_huge_pages, Kind, View},
     check,
     device::{Device, Driver, MAC},
     harness::{Context, Test},
@@ -27,25 +27,21 @@ use std::{
 };
 
 pub const TESTS: &[Test] = &[
-    Test::new("fail_nth.dev_add", add).seconds(300),
-    Test::new("fail_nth.bind_vhost", bind_vhost).seconds(300),
-    Test::new("fail_nth.bind_virtio", bind_virtio).seconds(300),
-    Test::new("fail_nth.open", open).seconds(300),
-    Test::new("fail_nth.map", map).seconds(300),
-    Test::new("fail_nth.map_va", map)
-        .with("use_va=1")
-        .seconds(300),
-    Test::new("fail_nth.set_map", set_map)
-        .with("batch_mapping=1")
-        .seconds(300),
-    Test::new("fail_nth.set_map_va", set_map)
-        .with("batch_mapping=1 use_va=1")
-        .seconds(300),
-    Test::new("fail_nth.until_driver_ok", start).seconds(300),
-    Test::new("fail_nth.until_driver_ok_va", start)
-        .with("use_va=1")
-        .seconds(300),
+    test("fail_nth.dev_add", add),
+    test("fail_nth.bind_vhost", bind_vhost),
+    test("fail_nth.bind_virtio", bind_virtio),
+    test("fail_nth.open", open),
+    test("fail_nth.map", map),
+    test("fail_nth.map_va", map).with("use_va=1"),
+    test("fail_nth.set_map", set_map).with("batch_mapping=1"),
+    test("fail_nth.set_map_va", set_map).with("batch_mapping=1 use_va=1"),
+    test("fail_nth.until_driver_ok", start),
+    test("fail_nth.until_driver_ok_va", start).with("use_va=1"),
 ];
+
+const fn test(name: &'static str, run: fn(&mut Context) -> Outcome) -> Test {
+    Test::new(name, run).seconds(300).without_memory()
+}
 
 const FILE: &str = "/proc/self/fail-nth";
 
@@ -276,11 +272,14 @@ fn open(context: &mut Context) -> Outcome {
     device.delete()
 }
 
+/// What is shown to the device at a time, in bytes.
+const PAGE: usize = 4096;
+
 /// Where memory is shown to the device.
 const AT: u64 = 0x4000_0000;
 
-/// How much of it.
-const LEN: usize = 64 << 12;
+/// How much of it there is.
+const LEN: usize = 64 * PAGE;
 
 /// A client with memory, which has been there once.
 fn client(context: &Context, path: &str, features: u64) -> Outcome<(Client, View)> {
@@ -290,23 +289,24 @@ fn client(context: &Context, path: &str, features: u64) -> Outcome<(Client, View
     Ok((client, view))
 }
 
+/// Shows the device every other page, one by one: where one of several cannot be shown,
+/// `vhost_vdpa` of Linux 7.3 forgets to unpin some (see the documentation of robustness).
+fn show(client: &Client, view: &View) -> Outcome {
+    for offset in (0..LEN).step_by(2 * PAGE) {
+        let iova = AT + offset as u64;
+        let pointer = view.pointer(iova, PAGE);
+        ioctl::map(client, 0, iova, PAGE as u64, pointer, Permission::Both)?;
+    }
+    Ok(())
+}
+
 fn map(context: &mut Context) -> Outcome {
     let (device, path) = Device::for_vhost(NAME)?;
     let (client, view) = client(context, &path, 0)?;
-    let pointer = view.pointer(AT, LEN);
     sweep(
         context,
         NO_MESSAGE,
-        || {
-            Ok(ioctl::map(
-                &client,
-                0,
-                AT,
-                LEN as u64,
-                pointer,
-                Permission::Both,
-            )?)
-        },
+        || show(&client, &view),
         |_| Ok(ioctl::unmap(&client, 0, AT, LEN as u64)?),
     )?;
     drop(client);
@@ -316,13 +316,12 @@ fn map(context: &mut Context) -> Outcome {
 fn set_map(context: &mut Context) -> Outcome {
     let (device, path) = Device::for_vhost(NAME)?;
     let (client, view) = client(context, &path, 0)?;
-    let pointer = view.pointer(AT, LEN);
     sweep(
         context,
         NO_MESSAGE,
         || {
             ioctl::batch_begin(&client, 0)?;
-            let mapped = ioctl::map(&client, 0, AT, LEN as u64, pointer, Permission::Both);
+            let mapped = show(&client, &view);
             let end = ioctl::batch_end(&client, 0);
             mapped?;
             Ok(end?)
@@ -340,7 +339,12 @@ fn set_map(context: &mut Context) -> Outcome {
 /// All that a driver does until it runs, and its first frames without anything failing.
 fn start(context: &mut Context) -> Outcome {
     let (device, path) = Device::for_vhost(NAME)?;
-    let plan = plan(context);
+    let mut plan = plan(context);
+    // What is not in one piece may stay pinned: see `show`.
+    if plan.kind == Kind::Anonymous {
+        provide_huge_pages(8)?;
+        plan.kind = Kind::Huge;
+    }
     sweep(
         context,
         NO_MESSAGE,
