@@ -125,20 +125,17 @@ enum Way {
     Twice,
 }
 
-/// Hands back all that is available, in this way and by so many at a time. Chains are filled
-/// if `fully`; else the one with number `n` gets `n` bytes.
-fn hand_back<F: Format>(rig: &mut RigOf<F>, way: Way, limit: usize, fully: bool, len: u32) -> u32 {
+/// Hands back all that is available, in this way and by so many at a time. If they were not
+/// `read`, the chain with number `n` gets `n` bytes.
+fn hand_back<F: Format>(rig: &mut RigOf<F>, way: Way, limit: usize, read: bool) -> u32 {
     let RigOf { memory, queue, .. } = rig;
     let mut number = 0;
-    // Of the chain with this number, counted from one.
-    let written = |number| if fully { len } else { number };
     if way == Way::Long {
         while let Some(head) = queue.peek(memory).unwrap() {
             number += 1;
-            let written = written(number);
-            match fully {
-                true => queue.complete_fully(memory, head, written).unwrap(),
-                false => queue.complete(memory, head, written).unwrap(),
+            match read {
+                true => queue.complete_fully(memory, head, 0).unwrap(),
+                false => queue.complete(memory, head, number).unwrap(),
             }
         }
         return number;
@@ -153,28 +150,30 @@ fn hand_back<F: Format>(rig: &mut RigOf<F>, way: Way, limit: usize, fully: bool,
         }
         for chain in chains.found_mut() {
             number += 1;
-            chain.finish(written(number));
+            // To no avail where they were read.
+            chain.finish(number);
         }
-        assert!(queue.complete_short(memory, &mut chains, found, fully));
+        assert!(queue.complete_short(memory, &mut chains, found, read));
         if way == Way::Twice {
             queue.rewind(mark);
             assert_eq!(queue.peek_short(memory, found, &mut chains), found);
             let first = number + 1 - found as u32;
             for (number, chain) in (first..).zip(chains.found_mut()) {
-                chain.finish(written(number));
+                chain.finish(number);
             }
-            assert!(queue.complete_short(memory, &mut chains, found, fully));
+            assert!(queue.complete_short(memory, &mut chains, found, read));
         }
     }
 }
 
 fn check_handing_back<F: Format>() {
-    const LEN: u32 = 100;
-    let one = [Buffer::writable(TARGET, LEN)];
-    let two = [
-        Buffer::writable(TARGET, 12),
-        Buffer::writable(TARGET + 12, LEN - 12),
-    ];
+    let buffers = |read| {
+        let (start, buffer): (_, fn(u64, u32) -> Buffer) = match read {
+            true => (SOURCE, Buffer::readable),
+            false => (TARGET, Buffer::writable),
+        };
+        [buffer(start, 12), buffer(start + 12, 88)]
+    };
     for features in [ALL, IN_ORDER] {
         let mut rig = RigOf::<F>::starting_at(64, features, F::near_wrap(64));
         let ways = [Way::Long, Way::Short, Way::Twice];
@@ -182,24 +181,25 @@ fn check_handing_back<F: Format>() {
         // the end of the ring.
         for round in 0_usize..300 {
             let count = round % 37;
+            let (way, read) = (ways[round % 3], round % 2 == 0);
+            let two = buffers(read);
             let mut names = Vec::new();
             for at in 0..count {
                 // One that goes on where the ring begins again is for the long way.
                 let chain: &[Buffer] = match at % 5 == 3 && !F::PACKED {
                     true => &two,
-                    false => &one,
+                    false => &two[1..],
                 };
                 names.push(rig.driver.add(chain, Form::Direct).unwrap());
             }
             rig.driver.publish();
             rig.queue.begin(&rig.memory).unwrap();
-            let (way, fully) = (ways[round % 3], round % 2 == 0);
-            let done = hand_back(&mut rig, way, 1 + round % 19, fully, LEN);
+            let done = hand_back(&mut rig, way, 1 + round % 19, read);
             assert_eq!(done as usize, count, "{way:?}, round {round}");
             rig.queue.publish(&rig.memory).unwrap();
             for (number, &name) in (1..).zip(&names) {
                 let used = rig.driver.poll_used().unwrap();
-                let len = if fully { LEN } else { number };
+                let len = if read { 0 } else { number };
                 assert_eq!((used.head, used.len), (name, len), "{way:?}, round {round}");
             }
             assert_eq!(rig.driver.poll_used(), None);
