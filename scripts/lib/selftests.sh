@@ -29,3 +29,30 @@ add_counts() {
 	PASSED=$((PASSED + $1)) FAILED=$((FAILED + $2)) SKIPPED=$((SKIPPED + $3))
 }
 closing_line() { echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"; }
+
+# take_counts OUTPUT STATUS WHAT: adds what a test program for guests has printed and its status
+# tell, which closes with "N passed, N failed, N skipped".
+take_counts() {
+	local line passed failed skipped
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$1" | tail -n 1) || true
+	if [ -n "$line" ]; then
+		read -r passed _ failed _ skipped _ <<<"$line"
+		add_counts "$passed" "$failed" "$skipped"
+	else
+		# count what it said until then
+		add_counts "$(grep -cE '^ok ' "$1")" "$(grep -cE '^not ok ' "$1")" 0
+		warn "$3 did not come to their end (status $2)"
+	fi
+	[ -n "$line" ] && [ "$2" -eq 0 ] || [ "$FAILED" -gt 0 ] || FAILED=1
+}
+
+# end_counts [FILE]: prints the closing line, or leaves the counts in a file; fails if anything
+# failed.
+end_counts() {
+	if [ -n "${1:-}" ]; then
+		echo "$PASSED $FAILED $SKIPPED" >"$1"
+	else
+		closing_line
+	fi
+	[ "$FAILED" -eq 0 ]
+}

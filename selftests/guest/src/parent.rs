@@ -19,6 +19,15 @@ pub enum Parent {
 }
 
 impl Parent {
+    /// The one that is meant by a word in arguments.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "rvdpa" => Some(Self::Rvdpa),
+            "peer" => Some(Self::Peer),
+            _ => None,
+        }
+    }
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -43,10 +43,9 @@ fn run() -> Outcome<ExitCode> {
         match argument.as_str() {
             "--list" => list = true,
             "--quick" => quick = true,
-            "--parent" => match arguments.next().as_deref() {
-                Some("rvdpa") => parents = vec![Parent::Rvdpa],
-                Some("peer") => parents = vec![Parent::Peer],
-                _ => return Ok(wrong("--parent: rvdpa or peer")),
+            "--parent" => match arguments.next().as_deref().and_then(Parent::from_word) {
+                Some(one) => parents = vec![one],
+                None => return Ok(wrong("--parent: rvdpa or peer")),
             },
             "-h" | "--help" => {
                 print!("{USAGE}");

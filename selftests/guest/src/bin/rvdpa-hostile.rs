@@ -53,10 +53,9 @@ fn run() -> Outcome<ExitCode> {
         match argument.as_str() {
             "--list" => list = true,
             "--quick" => quick = true,
-            "--parent" => match arguments.next().as_deref() {
-                Some("rvdpa") => parent = Parent::Rvdpa,
-                Some("peer") => parent = Parent::Peer,
-                _ => return Ok(wrong("--parent: rvdpa or peer")),
+            "--parent" => match arguments.next().as_deref().and_then(Parent::from_word) {
+                Some(one) => parent = one,
+                None => return Ok(wrong("--parent: rvdpa or peer")),
             },
             "--from" => match arguments.next().map(|number| number.parse()) {
                 Some(Ok(number)) => from = number,
