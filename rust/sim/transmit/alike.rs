@@ -239,6 +239,7 @@ where
             let Some(len) = mover.takes(source, target) else {
                 break;
             };
+            let len = len.get();
             target.finish(len);
             count = count.wrapping_add(1);
             left = left.wrapping_sub(len.into());

@@ -27,6 +27,7 @@ use crate::virtio::{
         ShortChain, //
     },
 };
+use core::num::NonZeroU32;
 
 /// How much is copied at a time where it has to go by way of the module, in bytes.
 pub(super) const BOUNCE: usize = 2048;
@@ -141,12 +142,13 @@ impl<'m> Mover<'m> {
     }
 
     /// Moves the frame in `source` to `target`, if it is like the others and nothing is in the
-    /// way. Returns its length, with its header, if it did.
+    /// way. Returns its length, with its header, if it did: a number alone, which is cheaper than
+    /// one with a flag beside it.
     #[inline(always)]
-    pub(super) fn takes(&mut self, source: &ShortChain, target: &ShortChain) -> Option<u32> {
+    pub(super) fn takes(&mut self, source: &ShortChain, target: &ShortChain) -> Option<NonZeroU32> {
         let (from, to) = match (source.readable(), target.writable()) {
             (Some(from), Some(to)) if to.len >= from.len && from.len as usize >= LEAD => (from, to),
-            _ => return self.move_parts(source, target),
+            _ => return self.move_parts(source, target).and_then(NonZeroU32::new),
         };
         let len = from.len as usize;
         let spans = (
@@ -157,7 +159,8 @@ impl<'m> Mover<'m> {
             (Some(from), Some(to)) => self.move_direct(&from, &to),
             _ => self.move_whole(from, to),
         };
-        moved.map(|()| from.len)
+        moved?;
+        NonZeroU32::new(from.len)
     }
 
     /// Where all bytes lie side by side on either side, in memory of the kernel.
