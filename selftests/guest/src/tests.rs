@@ -49,7 +49,7 @@ use crate::{
     harness::Test,
     ioctl, netdev,
     outcome::{Outcome, Stop, While},
-    sys::modprobe,
+    sys::{self, modprobe},
 };
 
 /// All tests, in the order in which they run.
@@ -130,12 +130,23 @@ pub fn all() -> Vec<Test> {
     all
 }
 
+/// How many mappings an address space has room for. Each page of a client's memory can be one,
+/// where it is scattered; `vhost_vdpa` takes 2048 without a word, and says `EFAULT` then.
+const MAPPINGS: u64 = 65536;
+
+/// Loads `vhost_vdpa` with room for so many mappings in an address space.
+fn load_vhost_vdpa(mappings: u64) -> Outcome {
+    let parameter = format!("max_iotlb_entries={mappings}");
+    sys::run(&["modprobe", "vhost_vdpa", &parameter]).map(drop)
+}
+
 /// What all tests need.
 pub fn prepare() -> Outcome {
     if !nix::unistd::Uid::effective().is_root() {
         return Err(Stop::Failed("run the tests as root, in a guest".into()));
     }
-    modprobe(&["vdpa", "virtio_vdpa", "vhost_vdpa", "virtio_net"]).when("modules")?;
+    load_vhost_vdpa(MAPPINGS)?;
+    modprobe(&["vdpa", "virtio_vdpa", "virtio_net"]).when("modules")?;
     // Tests say who is to have a device.
     device::set_autoprobe(false)?;
     netdev::silence_new_ones()?;

@@ -6,7 +6,7 @@ use rvdpa_guest::{
     clients::{self, ClientTest},
     outcome::Outcome,
     parent::Parent,
-    sys, tests,
+    tests,
 };
 use std::{env, process::ExitCode};
 
@@ -72,8 +72,6 @@ fn run() -> Outcome<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    // Clients have more memory than tests, in more pieces; once it is loaded it is too late.
-    sys::run(&["modprobe", "vhost_vdpa", "max_iotlb_entries=65536"])?;
     tests::prepare()?;
     let totals = clients::run_all(&selected, &parents)?;
     println!(

@@ -84,7 +84,7 @@ fn small(context: &mut Context) -> Outcome {
 }
 
 /// With pinned pages, each of them may be a range of its own, and vhost-vdpa takes 2048 unless
-/// it is told otherwise, as for all clients here.
+/// it is told otherwise, as for all tests here.
 fn small_pages(context: &mut Context) -> Outcome {
     const RANGES: &str = "/sys/module/vhost_vdpa/parameters/max_iotlb_entries";
     check_eq!(

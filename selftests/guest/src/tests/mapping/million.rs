@@ -10,7 +10,11 @@ use crate::{
     ioctl::{self, Permission},
     outcome::{Outcome, While},
     sys::{self, wait_for, SOON},
-    tests::rings::{kind, plan, ring_device},
+    tests::{
+        load_vhost_vdpa,
+        rings::{kind, plan, ring_device},
+        MAPPINGS,
+    },
     vhost::{Format, Net},
 };
 use rvdpa_virtio::mock::{Buffer, DriverMemory, Form};
@@ -39,32 +43,30 @@ const TURNS: usize = 4;
 /// Slower than with one mapping by no more than this.
 const SLOWER: u64 = 3;
 
-/// vhost_vdpa with room for more mappings than it has by default, until the value goes.
+/// vhost_vdpa with room for more mappings than for other tests, until the value goes.
 struct Roomy;
 
 impl Roomy {
     fn new(entries: u64) -> Outcome<Self> {
-        reload(&format!("max_iotlb_entries={entries}"))?;
+        reload(entries)?;
         Ok(Self)
     }
 
     fn end(self) -> Outcome {
         std::mem::forget(self);
-        reload("")
+        reload(MAPPINGS)
     }
 }
 
 impl Drop for Roomy {
     fn drop(&mut self) {
-        let _ = reload("");
+        let _ = reload(MAPPINGS);
     }
 }
 
-fn reload(parameter: &str) -> Outcome {
+fn reload(mappings: u64) -> Outcome {
     sys::run(&["rmmod", "vhost_vdpa"])?;
-    let mut words = vec!["modprobe", "vhost_vdpa"];
-    words.extend((!parameter.is_empty()).then_some(parameter));
-    sys::run(&words).map(drop)
+    load_vhost_vdpa(mappings)
 }
 
 /// The iova of a mapping.
