@@ -232,8 +232,8 @@ where
         let buffers = to.peek_short(to_mem, frames, targets);
         // Neither can be too many.
         let mut count = 0_usize;
-        // May go below 0, by one frame.
         let most = room.bytes - moved.bytes;
+        // May go below 0, by one frame.
         let mut left = most as i64;
         for (source, target) in sources.found().iter().zip(targets.found_mut()) {
             let Some(len) = mover.takes(source, target) else {

@@ -123,8 +123,8 @@ impl Log {
 
     /// The lines that must not be there.
     pub fn bad(&mut self) -> Outcome<Vec<String>> {
-        // The ends of the known report that the line is in.
         let no_memory = self.no_memory;
+        // The ends of the known report that the line is in.
         let mut known = None;
         let mut found = Vec::new();
         for line in self.lines()? {

@@ -49,7 +49,8 @@ use crate::{
     harness::Test,
     ioctl, netdev,
     outcome::{Outcome, Stop, While},
-    sys::{self, modprobe},
+    sys::modprobe,
+    vhost,
 };
 
 /// All tests, in the order in which they run.
@@ -134,18 +135,12 @@ pub fn all() -> Vec<Test> {
 /// where it is scattered; `vhost_vdpa` takes 2048 without a word, and says `EFAULT` then.
 const MAPPINGS: u64 = 65536;
 
-/// Loads `vhost_vdpa` with room for so many mappings in an address space.
-fn load_vhost_vdpa(mappings: u64) -> Outcome {
-    let parameter = format!("max_iotlb_entries={mappings}");
-    sys::run(&["modprobe", "vhost_vdpa", &parameter]).map(drop)
-}
-
 /// What all tests need.
 pub fn prepare() -> Outcome {
     if !nix::unistd::Uid::effective().is_root() {
         return Err(Stop::Failed("run the tests as root, in a guest".into()));
     }
-    load_vhost_vdpa(MAPPINGS)?;
+    vhost::load(MAPPINGS)?;
     modprobe(&["vdpa", "virtio_vdpa", "virtio_net"]).when("modules")?;
     // Tests say who is to have a device.
     device::set_autoprobe(false)?;

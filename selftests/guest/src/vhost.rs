@@ -32,7 +32,7 @@ use crate::{
     arena::View,
     ioctl::{self, backend, Permission},
     outcome::{Outcome, Stop, While},
-    sys::{scaled, wait_for, SOON},
+    sys::{self, scaled, wait_for, SOON},
 };
 use nix::errno::Errno;
 use rvdpa_virtio::{
@@ -68,6 +68,13 @@ impl AsRawFd for Client {
     fn as_raw_fd(&self) -> RawFd {
         self.kernel.as_raw_fd()
     }
+}
+
+/// Loads `vhost_vdpa` with room for so many mappings in an address space: to no avail if it is
+/// loaded.
+pub fn load(mappings: u64) -> Outcome {
+    let parameter = format!("max_iotlb_entries={mappings}");
+    sys::run(&["modprobe", "vhost_vdpa", &parameter]).map(drop)
 }
 
 /// The errno of an error of the crate.

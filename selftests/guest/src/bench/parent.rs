@@ -7,7 +7,8 @@ use crate::{
     device, module, named, netdev,
     outcome::{Outcome, While},
     parent::{peer, Parent},
-    sys::{self, modprobe},
+    sys::modprobe,
+    vhost,
 };
 
 named! {
@@ -64,7 +65,7 @@ impl Loaded {
     /// Loads what is needed. `more` are parameters of this module.
     pub fn new(subject: Subject, memory: Memory, more: &str) -> Outcome<Self> {
         // As many mappings as anybody wants; it is 2048 without a word.
-        sys::run(&["modprobe", "vhost_vdpa", "max_iotlb_entries=2097152"])?;
+        vhost::load(1 << 21)?;
         modprobe(&["vdpa", "virtio_vdpa", "virtio_net"])?;
         provide_huge_pages(HUGE_PAGES)?;
         // Devices are given to the driver that is meant, and interfaces send what they

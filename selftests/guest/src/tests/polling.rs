@@ -70,7 +70,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// A driver that goes on at once finds the worker awake, unless somebody wants its processor:
 /// then the next round may be better.
 fn few(context: &mut Context, format: Format) -> Outcome {
-    const FRAMES: u64 = 100;
+    const FRAMES: usize = 100;
     let (device, mut net) = running(context, "poll", format)?;
     let mut least = FRAMES;
     let mut numbers = 0..;
@@ -81,8 +81,8 @@ fn few(context: &mut Context, format: Format) -> Outcome {
             "a worker that polls wanted {least} kicks and more for {FRAMES} frames"
         );
         let mut kicks = 0;
-        for number in numbers.by_ref().take(FRAMES as usize) {
-            kicks += u64::from(send_and_receive(&mut net, number)?);
+        for number in numbers.by_ref().take(FRAMES) {
+            kicks += usize::from(send_and_receive(&mut net, number)?);
         }
         least = least.min(kicks);
     }

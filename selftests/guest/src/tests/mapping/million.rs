@@ -11,11 +11,10 @@ use crate::{
     outcome::{Outcome, While},
     sys::{self, wait_for, SOON},
     tests::{
-        load_vhost_vdpa,
         rings::{kind, plan, ring_device},
         MAPPINGS,
     },
-    vhost::{Format, Net},
+    vhost::{self, Format, Net},
 };
 use rvdpa_virtio::mock::{Buffer, DriverMemory, Form};
 use std::{fs, time::Instant};
@@ -66,7 +65,7 @@ impl Drop for Roomy {
 
 fn reload(mappings: u64) -> Outcome {
     sys::run(&["rmmod", "vhost_vdpa"])?;
-    load_vhost_vdpa(mappings)
+    vhost::load(mappings)
 }
 
 /// The iova of a mapping.
