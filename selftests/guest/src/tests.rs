@@ -140,8 +140,9 @@ pub fn prepare() -> Outcome {
     if !nix::unistd::Uid::effective().is_root() {
         return Err(Stop::Failed("run the tests as root, in a guest".into()));
     }
+    // In this order, for a new device goes to the driver that was there first.
+    modprobe(&["virtio_vdpa", "virtio_net"]).when("modules")?;
     vhost::load(MAPPINGS)?;
-    modprobe(&["vdpa", "virtio_vdpa", "virtio_net"]).when("modules")?;
     // Tests say who is to have a device.
     device::set_autoprobe(false)?;
     netdev::silence_new_ones()?;
