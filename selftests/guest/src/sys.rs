@@ -17,15 +17,18 @@ use std::{
 /// only what never comes takes as long.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// A limit for the kernel that runs: limits are made for Debian's own kernel, and
-/// `RVDPA_SLOWNESS` says how many times longer all may take on this one.
-pub fn scaled(limit: Duration) -> Duration {
+/// How many times longer all may take on the kernel that runs than on Debian's own.
+pub fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    let slowness = SLOWNESS.get_or_init(|| {
+    *SLOWNESS.get_or_init(|| {
         let text = std::env::var("RVDPA_SLOWNESS").unwrap_or_default();
         text.parse().unwrap_or(1).max(1)
-    });
-    limit * *slowness
+    })
+}
+
+/// A limit for the kernel that runs: limits are made for Debian's own.
+pub fn scaled(limit: Duration) -> Duration {
+    limit * slowness()
 }
 
 /// Waits until `ready` gives something. Fails after `limit` (see [`scaled`]), with `what`
