@@ -26,6 +26,12 @@ pub fn slowness() -> u32 {
     })
 }
 
+/// Whether the kernel that runs checks all memory and takes notes of it, so that a million of
+/// something takes most of an hour, or more memory than a guest has.
+pub fn is_for_debugging() -> bool {
+    slowness() >= 8
+}
+
 /// A limit for the kernel that runs: limits are made for Debian's own.
 pub fn scaled(limit: Duration) -> Duration {
     limit * slowness()

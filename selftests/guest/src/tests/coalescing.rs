@@ -222,7 +222,9 @@ fn compare(context: &mut Context, to: Option<[u8; 6]>, words: &str) -> Outcome {
     context.note(format_args!(
         "{LOAD} frames: {without} interrupts, {with} with {words}, {again} without again"
     ));
-    check!(with > 0, "no interrupt with {words}");
+    // virtio_net looks itself for sent frames once it has kicked for the next one, and polls
+    // without an interrupt if most are there. It has taken all back by now in any case.
+    check!(with > 0 || to != setup.mac, "no interrupt with {words}");
     for without in [without, again] {
         check!(
             with * 4 <= without,

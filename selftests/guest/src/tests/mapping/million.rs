@@ -35,9 +35,6 @@ const STEP: u64 = 2 * PAGE;
 const PAGES: u64 = 16;
 /// How many frames are timed.
 const FRAMES: u64 = 4000;
-/// A kernel as slow as this checks all memory and takes notes of it: for a million mappings that is
-/// more than a guest has.
-const SLOW: u32 = 8;
 /// How often each is timed.
 const TURNS: usize = 4;
 /// Slower than with one mapping by no more than this.
@@ -143,7 +140,7 @@ fn usage() -> Outcome<(i64, i64)> {
 }
 
 fn million(context: &mut Context) -> Outcome {
-    let slow = sys::slowness() >= SLOW;
+    let slow = sys::is_for_debugging();
     let most = if slow { MILLION / 20 } else { MILLION };
     let counts = [1, 1000, most];
     // The client's own memory takes some, too: as many as it has pages, if these are scattered.
