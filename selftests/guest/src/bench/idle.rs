@@ -70,9 +70,23 @@ fn used() -> Outcome<f64> {
                 .and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok())
                 .when(label)
         };
-        least = least.min(number("MemTotal:")? - number("MemFree:")?);
+        let free = number("MemFree:")? + kept_by_processors()?;
+        least = least.min(number("MemTotal:")? - free);
     }
     Ok(least)
+}
+
+/// KiB of free pages that processors keep for themselves: several MiB at one time and none at
+/// another, and not in `MemFree`.
+fn kept_by_processors() -> Outcome<f64> {
+    const PAGE: f64 = 4.0;
+    let text = fs::read_to_string("/proc/zoneinfo")?;
+    let counts = text.lines().filter_map(|line| {
+        let (name, value) = line.trim().split_once(':')?;
+        (name == "count").then(|| value.trim().parse::<f64>())
+    });
+    let pages = counts.sum::<Result<f64, _>>().when("count:")?;
+    Ok(pages * PAGE)
 }
 
 /// How many tasks there are, but for those that work queues make and end as they like.
