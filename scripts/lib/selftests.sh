@@ -46,11 +46,11 @@ take_counts() {
 	[ -n "$line" ] && [ "$2" -eq 0 ] || [ "$FAILED" -gt 0 ] || FAILED=1
 }
 
-# end_counts [FILE]: prints the closing line, or leaves the counts in a file; fails if anything
-# failed.
+# end_counts [--counts FILE]: prints the closing line, or leaves the counts in a file; fails if
+# anything failed.
 end_counts() {
-	if [ -n "${1:-}" ]; then
-		echo "$PASSED $FAILED $SKIPPED" >"$1"
+	if [ "${1:-}" = --counts ] && [ -n "${2:-}" ]; then
+		echo "$PASSED $FAILED $SKIPPED" >"$2"
 	else
 		closing_line
 	fi
