@@ -109,15 +109,12 @@ where
                 at = start;
                 first = Some(span);
             }
-            while at < room {
-                let Some(now) = rest.copy_piece::<DeviceMemory<'_>>((&span, at), room - at)? else {
-                    return Ok(None);
-                };
-                if now == 0 {
-                    break;
-                }
-                at += now;
-            }
+            let to = (&span, at);
+            let Some(now) = rest.copy_to_span::<DeviceMemory<'_>>(to, room.saturating_sub(at))?
+            else {
+                return Ok(None);
+            };
+            at += now;
             chain.finish(at as u32);
             merged.bytes += at as u64;
             taken += 1;

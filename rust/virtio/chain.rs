@@ -174,13 +174,12 @@ impl<'m, W: Walk<'m>> Reader<'m, W> {
         Ok(limit.saturating_sub(missing))
     }
 
-    /// Copies the next bytes that lie side by side to a span, behind its byte `at`: `limit` of
-    /// them or less. Returns how many: zero if there are no more, none if the span could not be
-    /// written.
+    /// Copies the next bytes to a span, behind its byte `at`, until `limit` bytes are copied or
+    /// there are no more. Returns how many; none if the span could not be written.
     ///
-    /// `limit` is not zero, and at most what lies in the span behind `at`.
+    /// `limit` is at most what lies in the span behind `at`.
     #[inline]
-    pub fn copy_piece<D: Memory>(
+    pub fn copy_to_span<D: Memory>(
         &mut self,
         (span, at): (&D::Span<'_>, usize),
         limit: usize,
@@ -188,18 +187,22 @@ impl<'m, W: Walk<'m>> Reader<'m, W> {
     where
         W::Memory: CopyTo<D>,
     {
-        let Some(source) = self.0.piece(limit)? else {
-            return Ok(Some(0));
-        };
-        let len = source.len;
-        match <W::Memory as CopyTo<D>>::copy((&source.span, source.at), (span, at), len) {
-            Ok(()) => {
-                self.0.leave(len);
-                Ok(Some(len))
+        let mut done = 0_usize;
+        while done < limit {
+            let Some(source) = self.0.piece(limit.wrapping_sub(done))? else {
+                break;
+            };
+            let (target, len) = (at.wrapping_add(done), source.len);
+            match <W::Memory as CopyTo<D>>::copy((&source.span, source.at), (span, target), len) {
+                Ok(()) => self.0.leave(len),
+                Err(CopyError::Source(error)) => {
+                    return Err(self.0.failed(error, u32_at_most(len)))
+                }
+                Err(CopyError::Destination(_)) => return Ok(None),
             }
-            Err(CopyError::Source(error)) => Err(self.0.failed(error, u32_at_most(len))),
-            Err(CopyError::Destination(_)) => Ok(None),
+            done = done.wrapping_add(len);
         }
+        Ok(Some(done))
     }
 
     /// Goes on to the writable part of a request, and leaves out what is left of the

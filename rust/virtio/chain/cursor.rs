@@ -210,32 +210,40 @@ impl<'m, W: Walk<'m>> Cursor<'m, W> {
 
     /// The next bytes that lie side by side: `limit` of them or less, or none at the end.
     /// `limit` is not zero.
-    #[inline]
+    #[inline(always)]
     pub(super) fn piece(
         &mut self,
         limit: usize,
     ) -> Result<Option<Piece<SpanOf<'m, W>>>, QueueError> {
-        if !self.has_bytes()? {
-            return Ok(None);
-        }
-        let (span, available) = match self.span {
-            Some(span) if self.at < span.len() => (span, span.len().wrapping_sub(self.at)),
-            _ => {
-                let span = self
-                    .walk
-                    .memory()
-                    .span(self.iova, self.left, self.access())
-                    .map_err(|error| self.failed(error, self.left))?;
-                self.span = Some(span);
-                self.at = 0;
-                (span, span.len())
-            }
+        let span = match self.span {
+            Some(span) if self.left > 0 && self.at < span.len() => span,
+            _ => match self.next_span()? {
+                Some(span) => span,
+                None => return Ok(None),
+            },
         };
+        let available = span.len().wrapping_sub(self.at);
         Ok(Some(Piece {
             span,
             at: self.at,
             len: available.min(usize_from_u32(self.left)).min(limit),
         }))
+    }
+
+    /// Translates the next bytes, of which there is no translation. None at the end.
+    #[inline(never)]
+    fn next_span(&mut self) -> Result<Option<SpanOf<'m, W>>, QueueError> {
+        if !self.has_bytes()? {
+            return Ok(None);
+        }
+        let span = self
+            .walk
+            .memory()
+            .span(self.iova, self.left, self.access())
+            .map_err(|error| self.failed(error, self.left))?;
+        self.span = Some(span);
+        self.at = 0;
+        Ok(Some(span))
     }
 
     /// Leaves the next `len` bytes behind, all of which are in the current buffer.

@@ -7,10 +7,16 @@ use rvdpa_virtio::{
         flags,
         Descriptor, //
     },
+    memory::{
+        Access,
+        Memory, //
+    },
     mock::{
         DriverMemory,
-        Form, //
+        Form,
+        MockMemory, //
     },
+    queue::Queue,
 };
 use selftests_virtio::{
     SplitRig as Rig,
@@ -78,4 +84,27 @@ fn a_table_may_be_longer_than_its_chain_and_go_backwards() {
     rig.driver.add_head(0);
     rig.driver.publish();
     assert_eq!(rig.read_all().unwrap(), pattern(40, 4));
+}
+
+#[test]
+fn a_chain_fills_spans_one_after_the_other() {
+    let mut rig = Rig::new(8, ALL);
+    let chain = buffers(SOURCE, &[4, 0, 7, 100, 9], false);
+    let data = pattern(120, 5);
+    fill(&rig.memory, &chain, &data);
+    rig.offer(&chain, Form::Direct);
+    let head = rig.head();
+    let mut reader = rig.queue.reader(&rig.memory, &head).unwrap();
+    let span = rig.memory.span(TARGET, 50, Access::Write).unwrap();
+    let mut out = Vec::new();
+    // At any place, across buffers, with room left at the end, and nothing any more.
+    for (at, limit, copied) in [(0, 50, 50), (7, 0, 0), (7, 43, 43), (1, 49, 27), (0, 50, 0)] {
+        let got = reader.copy_to_span::<MockMemory>((&span, at), limit);
+        assert_eq!(got, Ok(Some(copied)));
+        let mut bytes = vec![0; copied];
+        rig.memory.read(TARGET + at as u64, &mut bytes);
+        out.extend(bytes);
+    }
+    assert_eq!(out, data);
+    assert_eq!(reader.is_done(), Ok(true));
 }

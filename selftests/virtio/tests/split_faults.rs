@@ -17,10 +17,14 @@ use rvdpa_virtio::{
         Area,
         Descriptor, //
     },
-    memory::Access,
+    memory::{
+        Access,
+        Memory, //
+    },
     mock::{
         Buffer,
-        Form, //
+        Form,
+        MockMemory, //
     },
     queue::Queue,
 };
@@ -585,6 +589,27 @@ fn a_copy_tells_which_side_was_taken_away_after_translation() {
                 false => TransferError::Destination(error),
             })
         );
+    }
+}
+
+#[test]
+fn a_copy_to_a_span_tells_which_side_was_taken_away() {
+    for source_fails in [true, false] {
+        let mut rig = rig(&[readable(100, None)]);
+        let head = rig.head();
+        let mut reader = rig.queue.reader(&rig.memory, &head).unwrap();
+        let span = rig.memory.span(TARGET, 100, Access::Write).unwrap();
+        let mut copy = |at, limit| reader.copy_to_span::<MockMemory>((&span, at), limit);
+        assert_eq!(copy(0, 10), Ok(Some(10)));
+        rig.memory.unmap(if source_fails { SOURCE } else { TARGET });
+        let error = QueueError::Fault(Fault::Unmapped(Place {
+            part: Part::Buffer(Position::Ring(0)),
+            iova: SOURCE + 10,
+            len: 90,
+            access: Access::Read,
+        }));
+        let wanted = if source_fails { Err(error) } else { Ok(None) };
+        assert_eq!(copy(10, 90), wanted);
     }
 }
 
