@@ -14,7 +14,8 @@ guest_run() {
 
 	export RVDPA_RELEASE=$RELEASE RVDPA_RUN=$IN_CACHE/run/${run##*/} \
 		RVDPA_TIMEOUT=$timeout RVDPA_CPUS=$cpus RVDPA_MEMORY=$memory \
-		RVDPA_APPEND=$append RVDPA_QEMU=$qemu RVDPA_ACCEL=$accel RVDPA_TTY=$tty
+		RVDPA_APPEND=$append RVDPA_QEMU=$qemu RVDPA_ACCEL=$accel RVDPA_TTY=$tty \
+		RVDPA_ROOT=$root
 	in_root --modules "$KERNELDIR/modules" -- "$IN_SRC/scripts/inside/boot" || status=$?
 
 	[ ! -e "$run/console" ] || mv "$run/console" "$log_host"

@@ -27,7 +27,10 @@ pub const TESTS: &[Test] = &[
     Test::new("outside.everybody_is_frozen_va", frozen)
         .with("use_va=1")
         .seconds(60),
-    Test::new("outside.suspend_to_ram", suspend),
+    Test::new("outside.suspend_to_ram", suspend).seconds(60),
+    Test::new("outside.suspend_to_ram_va", suspend)
+        .with("use_va=1")
+        .seconds(60),
 ];
 
 /// A device with the kernel's driver and one with a driver in userspace, and who uses them.
@@ -153,7 +156,7 @@ fn frozen(context: &mut Context) -> Outcome {
     users.end()
 }
 
-/// The whole way down and up again.
+/// The whole way down and up again. `scripts/guest --root-in-memory` boots a guest that can.
 fn suspend(context: &mut Context) -> Outcome {
     let mounts = std::fs::read_to_string("/proc/mounts")?;
     let root = mounts
@@ -165,7 +168,7 @@ fn suspend(context: &mut Context) -> Outcome {
         .next_back()
         .when("the root in /proc/mounts")?;
     if ["9p", "virtiofs"].contains(&root) {
-        skip!("the root file system is {root}, whose device does not survive it");
+        skip!("the root is {root}, whose device does not survive it (guest --root-in-memory)");
     }
     let state = state()?;
     let mut users = Users::new(context)?;
