@@ -107,6 +107,7 @@ mod kunit;
 pub mod lock;
 mod management;
 mod name;
+mod nospec;
 mod operations;
 mod stats;
 mod types;

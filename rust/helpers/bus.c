@@ -76,9 +76,9 @@ bool rvdpa_ratelimit(void)
 	return __ratelimit(&limit);
 }
 
-u16 rvdpa_index_nospec(u16 index, u32 size)
+unsigned long rvdpa_index_mask_nospec(unsigned long index, unsigned long size)
 {
-	return array_index_nospec(index, size);
+	return array_index_mask_nospec(index, size);
 }
 
 void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg)

@@ -201,7 +201,7 @@ impl Memory for DeviceMemory<'_> {
     #[inline(always)]
     fn load_descriptor(&self, area: &iommu::Area, offset: usize) -> Result<[u8; 16], AccessError> {
         self.0
-            .load(area, offset)
+            .load_chosen(area, offset)
             .map(u128::to_ne_bytes)
             .map_err(error)
     }

@@ -54,6 +54,7 @@ use crate::{
     bindings,
     vdpa::{
         lock::LockClass,
+        nospec::index_nospec,
         types::MapTable, //
     },
 };
@@ -201,12 +202,12 @@ impl Core {
 
     /// The same for a number from outside, beyond which no processor shall guess.
     fn space_from_outside(&self, asid: u32) -> Result<&AddressSpace> {
-        let spaces = self.spaces.len() as u32;
-        if asid >= spaces {
+        let spaces = self.spaces.len();
+        if asid as usize >= spaces {
             return Err(EINVAL);
         }
-        // SAFETY: The function only computes. There are not as many as 65536.
-        self.space(unsafe { bindings::rvdpa_index_nospec(asid as u16, spaces) }.into())
+        // Not more than it was.
+        self.space(index_nospec(asid as usize, spaces) as u32)
     }
 
     /// What a request of vhost-vdpa means. Fails with `EINVAL` for a range that is empty or

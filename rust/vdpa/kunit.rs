@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit: what is made of the kernel's work queues and strings.
+//! KUnit: what is made of the kernel's work queues and strings, and what is left of indices.
 
 use kernel::prelude::*;
 
@@ -167,5 +167,27 @@ mod name {
         assert!(!will_do(long));
         assert!(will_do(fits));
         Ok(())
+    }
+}
+
+#[kunit_tests(rvdpa_nospec)]
+mod nospec {
+    use crate::vdpa::nospec::index_nospec;
+
+    #[test]
+    fn an_index_beyond_is_zero() {
+        for (size, inside, beyond) in [
+            (1, &[0][..], &[1, 2, usize::MAX][..]),
+            (256, &[0, 1, 255], &[256, 257, 65535, usize::MAX]),
+            (usize::MAX, &[1, usize::MAX - 1], &[usize::MAX]),
+            (0, &[], &[1, usize::MAX]),
+        ] {
+            for &index in inside {
+                assert_eq!(index_nospec(index, size), index);
+            }
+            for &index in beyond {
+                assert_eq!(index_nospec(index, size), 0);
+            }
+        }
     }
 }

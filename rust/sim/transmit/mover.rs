@@ -172,13 +172,13 @@ impl<'m> Mover<'m> {
         if !self.alike.takes(start, [first, last]) {
             return None;
         }
-        from.copy_rest(LEAD, to)?;
-        // What was looked at is what is delivered.
+        // What was looked at is what is delivered. First, for it is in registers.
         to.store(NetHeader::LEN, first)?;
         to.store(LEAD - WORD, last)?;
         let [first, last] = HEADER;
         to.store(0, first)?;
-        to.store(NetHeader::LEN - WORD, last)
+        to.store(NetHeader::LEN - WORD, last)?;
+        from.copy_rest(LEAD, to)
     }
 
     /// The same for another mapping, or for memory of clients.

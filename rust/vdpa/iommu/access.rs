@@ -11,7 +11,10 @@ use super::{
     },
     Permission,
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    vdpa::nospec::index_nospec, //
+};
 use core::cell::Cell;
 use kernel::{
     page::PAGE_SIZE,
@@ -318,7 +321,10 @@ impl<'a> Access<'a> {
         if !found.permission.allows(permission) {
             return Err(AccessFault::Permission);
         }
-        let place = found.place.add(iova.wrapping_sub(found.first));
+        // No mapping has 2^64 bytes, and no number more than 64 bits.
+        let size = found.last.wrapping_sub(found.first).wrapping_add(1) as usize;
+        let offset = index_nospec(iova.wrapping_sub(found.first) as usize, size);
+        let place = found.place.add(offset as u64);
         if place.user && !self.user {
             return Err(AccessFault::Unmapped);
         }

@@ -19,6 +19,7 @@ use super::{
     },
     Permission,
 };
+use crate::vdpa::nospec::index_nospec;
 use core::ptr;
 use kernel::{
     page::PAGE_SIZE,
@@ -281,6 +282,16 @@ impl Access<'_> {
         // while the lock is held; it is aligned, and any value is valid for an `Element`.
         // Others may write it meanwhile, hence volatile.
         Ok(unsafe { ptr::read_volatile(from) })
+    }
+
+    /// The same for an offset that the driver may have chosen, beyond which no processor shall
+    /// guess.
+    #[inline(always)]
+    pub fn load_chosen<T: Element>(&self, area: &Area, offset: usize) -> Result<T, AccessFault> {
+        if offset >= area.len {
+            return Err(AccessFault::Unmapped);
+        }
+        self.load(area, index_nospec(offset, area.len))
     }
 
     /// Writes `value` at `offset` of an area that was resolved for writing.

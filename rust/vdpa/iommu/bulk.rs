@@ -19,7 +19,10 @@ use super::{
         user_scatter, //
     },
 };
-use crate::compat::smp_rmb;
+use crate::{
+    compat::smp_rmb,
+    vdpa::nospec::index_bits_nospec, //
+};
 use core::ptr;
 
 /// Length of a descriptor, in bytes.
@@ -152,13 +155,16 @@ impl Access<'_> {
             if !from.is_aligned() {
                 return Err(AccessFault::Unmapped);
             }
+            let mask = index_bits_nospec(count);
             for &index in indices {
                 let at = usize::from(index);
                 if at >= count {
                     return Err(AccessFault::Unmapped);
                 }
                 // SAFETY: As in `load`; the element has just been found to lie within the area.
-                if !each(index, unsafe { ptr::read_volatile(from.wrapping_add(at)) }) {
+                if !each(index, unsafe {
+                    ptr::read_volatile(from.wrapping_add(at & mask))
+                }) {
                     break;
                 }
             }
@@ -188,7 +194,7 @@ impl Access<'_> {
             return user_gather(place.address, area.len() / DESCRIPTOR, indices, room);
         }
         for (bits, &index) in room.iter_mut().zip(indices) {
-            *bits = self.load(area, usize::from(index) * DESCRIPTOR)?;
+            *bits = self.load_chosen(area, usize::from(index) * DESCRIPTOR)?;
         }
         Ok(())
     }

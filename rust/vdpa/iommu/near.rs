@@ -11,6 +11,7 @@ use super::{
     space::Place,
     Permission, //
 };
+use crate::vdpa::nospec::index_mask_nospec;
 
 /// What remembers the mapping of the last buffer, for one kind of access.
 ///
@@ -61,13 +62,14 @@ impl<'a> Near<'a> {
     /// Finds the memory of a buffer, if it is not empty, and all of it lies side by side.
     #[inline(always)]
     pub fn whole(&mut self, iova: u64, len: usize) -> Option<Piece<'a>> {
-        if !self.covers(self.size, iova, len) {
-            self.look_up(iova, len)?;
-            if !self.covers(self.size, iova, len) {
-                return None;
+        let offset = match self.offset(self.size, iova, len) {
+            Some(offset) => offset,
+            None => {
+                self.look_up(iova, len)?;
+                self.offset(self.size, iova, len)?
             }
-        }
-        let place = self.place.add(iova.wrapping_sub(self.first));
+        };
+        let place = self.place.add(offset);
         // SAFETY: By the type invariant these bytes are mapped, and by that of `Access` they
         // stay for as long as `access` is borrowed.
         Some(unsafe { Piece::new(place, len) })
@@ -77,22 +79,21 @@ impl<'a> Near<'a> {
     /// before.
     #[inline(always)]
     pub fn direct(&self, iova: u64, len: usize) -> Option<Piece<'a>> {
-        if !self.covers(self.direct, iova, len) {
-            return None;
-        }
-        let address = self.place.address;
-        let place = Place::kernel(address.wrapping_add(iova.wrapping_sub(self.first) as usize));
+        let offset = self.offset(self.direct, iova, len)?;
+        let place = Place::kernel(self.place.address).add(offset);
         // SAFETY: As in `whole`.
         Some(unsafe { Piece::new(place, len) })
     }
 
-    /// Whether a buffer lies in the `size` bytes from the start of the mapping.
+    /// Where in the `size` bytes from the start of the mapping a buffer lies, if it does.
     #[inline(always)]
-    fn covers(&self, size: u64, iova: u64, len: usize) -> bool {
+    fn offset(&self, size: u64, iova: u64, len: usize) -> Option<u64> {
         // Large numbers, if it begins before, or is empty.
         let offset = iova.wrapping_sub(self.first);
         let more = (len as u64).wrapping_sub(1);
-        offset < size && more < size.wrapping_sub(offset)
+        // Zero, if it begins behind. All these are of 64 bits.
+        let mask = index_mask_nospec(offset as usize, size as usize) as u64;
+        (more < size.wrapping_sub(offset) & mask).then_some(offset & mask)
     }
 
     /// Finds the mapping of a buffer, or of its start.

@@ -10,7 +10,10 @@ use super::{
     area::Element,
     space::Place,
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    vdpa::nospec::index_nospec, //
+};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
@@ -84,12 +87,23 @@ impl Piece<'_> {
         Ok(self.place.add(offset as u64))
     }
 
+    /// The same for an offset that the driver may have chosen, beyond which no processor shall
+    /// guess. That costs nothing where it is known to be zero.
+    #[inline(always)]
+    fn at_chosen(&self, offset: usize, len: usize) -> Result<Place, AccessFault> {
+        self.at(offset, len)?;
+        if offset == 0 {
+            return Ok(self.place);
+        }
+        Ok(self.place.add(index_nospec(offset, self.len) as u64))
+    }
+
     /// Reads bytes that start `offset` bytes into the piece.
     ///
     /// Fails with [`AccessFault::Unmapped`] if they do not lie within it.
     #[inline(always)]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), AccessFault> {
-        let from = self.at(offset, out.len())?;
+        let from = self.at_chosen(offset, out.len())?;
         if from.user {
             // SAFETY: `out` is ours; the function checks the user's address.
             return unsafe { user_read(out.as_mut_ptr().cast(), from.address, out.len()) };
@@ -105,7 +119,7 @@ impl Piece<'_> {
     /// Fails with [`AccessFault::Unmapped`] if they would not lie within it.
     #[inline(always)]
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), AccessFault> {
-        let to = self.at(offset, data.len())?;
+        let to = self.at_chosen(offset, data.len())?;
         if to.user {
             // SAFETY: `data` is ours; the function checks the user's address.
             return unsafe { user_write(to.address, data.as_ptr().cast(), data.len()) };
@@ -173,7 +187,7 @@ impl Piece<'_> {
 
     /// Copies `len` bytes from `source` to `destination`, each with an offset into the
     /// piece. The two may overlap, and may belong to different devices.
-    #[inline]
+    #[inline(always)]
     pub fn copy(
         source: (&Piece<'_>, usize),
         destination: (&Piece<'_>, usize),

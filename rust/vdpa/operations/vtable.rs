@@ -15,6 +15,7 @@ use crate::{
             MapRequest,
             Permission, //
         },
+        nospec::index_nospec,
         stats::{
             ExtAck,
             StatsWriter, //
@@ -63,12 +64,8 @@ unsafe fn from_raw<'a, T: Operations>(vdev: *const bindings::vdpa_device) -> &'a
 #[inline]
 fn checked<T: Operations>(dev: &Device<T>, idx: u16) -> Option<u16> {
     let queues = dev.parts().interrupts.queues();
-    if u32::from(idx) < queues {
-        // SAFETY: The function only computes.
-        Some(unsafe { bindings::rvdpa_index_nospec(idx, queues) })
-    } else {
-        None
-    }
+    // Not more than it was.
+    (u32::from(idx) < queues).then(|| index_nospec(idx.into(), queues as usize) as u16)
 }
 
 /// Runs `op` with a valid index of a virtqueue.

@@ -16,7 +16,12 @@ pub const TESTS: &[Test] = &[Test::new("kunit.suites", suites)];
 const FOLDER: &str = "/sys/kernel/debug/kunit";
 
 /// The module's suites.
-const SUITES: [&str; 3] = ["rvdpa_address_space", "rvdpa_name", "rvdpa_workqueue"];
+const SUITES: [&str; 4] = [
+    "rvdpa_address_space",
+    "rvdpa_name",
+    "rvdpa_nospec",
+    "rvdpa_workqueue",
+];
 
 fn suites(context: &mut Context) -> Outcome {
     let folder = Path::new(FOLDER);
