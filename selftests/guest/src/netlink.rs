@@ -19,10 +19,16 @@ use std::{
 
 /// Commands of the family.
 pub mod command {
+    /// Tells of a management device.
+    pub const MGMTDEV_GET: u8 = 2;
     /// Makes a device.
     pub const DEV_NEW: u8 = 3;
     /// Deletes a device.
     pub const DEV_DEL: u8 = 4;
+    /// Tells of a device.
+    pub const DEV_GET: u8 = 5;
+    /// Tells of a device's configuration.
+    pub const DEV_CONFIG_GET: u8 = 6;
     /// Reads the statistics of a virtqueue.
     pub const DEV_VSTATS_GET: u8 = 7;
     /// Changes a device.

@@ -3,6 +3,7 @@
 //! The tests, one module for each subject.
 
 mod affinity;
+mod answers;
 mod bad_input;
 mod capture;
 mod coalescing;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Test> {
         parameters::TESTS,
         kunit::TESTS,
         tool::TESTS,
+        answers::TESTS,
         bad_input::TESTS,
         shape::TESTS,
         negotiation::TESTS,
