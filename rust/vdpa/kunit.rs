@@ -172,7 +172,10 @@ mod name {
 
 #[kunit_tests(rvdpa_nospec)]
 mod nospec {
-    use crate::vdpa::nospec::index_nospec;
+    use crate::vdpa::nospec::{
+        index_bits_nospec,
+        index_nospec, //
+    };
 
     #[test]
     fn an_index_beyond_is_zero() {
@@ -189,5 +192,13 @@ mod nospec {
                 assert_eq!(index_nospec(index, size), 0);
             }
         }
+    }
+
+    #[test]
+    fn bits_keep_what_is_inside() {
+        for (size, bits) in [(1, 0), (2, 1), (3, 3), (256, 255), (257, 511)] {
+            assert_eq!(index_bits_nospec(size), bits);
+        }
+        assert_eq!(index_bits_nospec(usize::MAX), usize::MAX);
     }
 }
