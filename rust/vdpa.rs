@@ -13,6 +13,7 @@
 //! - [`Callback`] is an interrupt, of a virtqueue or of the configuration. A [`Coalescer`]
 //!   makes few of many.
 //! - [`Doorbell`] is a page by which a client kicks a virtqueue without a system call.
+//! - [`get_nospec`] takes an element by an index that a driver has chosen.
 //! - [`Affinity`] is the CPUs that are to work for a virtqueue.
 //! - [`iommu`] is the translation that a device without hardware for it needs, and
 //!   [`workqueue`] where its work can run.
@@ -131,6 +132,7 @@ pub use management::{
     Management,
     ManagementDevice, //
 };
+pub use nospec::get_nospec;
 pub use operations::Operations;
 pub use stats::{
     ExtAck,

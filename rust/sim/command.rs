@@ -22,7 +22,10 @@ use crate::{
             SUMS, //
         },
     },
-    vdpa::CoalescingParameters,
+    vdpa::{
+        get_nospec,
+        CoalescingParameters, //
+    },
     virtio::{
         chain::{
             Walk,
@@ -218,11 +221,11 @@ impl Commander {
         let pair = usize::from(index / 2);
         let (notify, enabled) = match limits.kind(index)? {
             QueueKind::Receive => {
-                let receiver = self.port.receivers.get(pair)?;
+                let receiver = get_nospec(&self.port.receivers, pair)?;
                 (&receiver.notify, receiver.with(|vq| vq.is_running()))
             }
             QueueKind::Transmit => {
-                let transmitter = self.transmitters.get(pair)?;
+                let transmitter = get_nospec(&self.transmitters, pair)?;
                 (&transmitter.notify, transmitter.with(|vq| vq.is_running()))
             }
             QueueKind::Control => return None,
@@ -276,12 +279,12 @@ impl Commander {
         Some(match request.kind {
             QueueKind::Control => Reply::Control(*control),
             QueueKind::Receive => {
-                let receiver = self.port.receivers.get(pair)?;
+                let receiver = get_nospec(&self.port.receivers, pair)?;
                 let counters = receiver.with(|vq| vq.counters);
                 receive(&counters, receiver.notify.kicks(), types)?
             }
             QueueKind::Transmit => {
-                let transmitter = self.transmitters.get(pair)?;
+                let transmitter = get_nospec(&self.transmitters, pair)?;
                 let counters = transmitter.with(|vq| vq.counters);
                 transmit(&counters, transmitter.notify.kicks(), types)?
             }

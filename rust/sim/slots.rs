@@ -13,7 +13,10 @@ use super::{
     worker::Worker, //
 };
 use crate::{
-    vdpa::iommu::Region,
+    vdpa::{
+        get_nospec,
+        iommu::Region, //
+    },
     virtio::features::Features, //
 };
 use kernel::{
@@ -40,9 +43,9 @@ impl Slots {
         } else if idx > control {
             None
         } else if idx % 2 == 0 {
-            self.port.receivers.get(pair).map(Slot::Receive)
+            get_nospec(&self.port.receivers, pair).map(Slot::Receive)
         } else {
-            self.transmitters.get(pair).map(Slot::Transmit)
+            get_nospec(&self.transmitters, pair).map(Slot::Transmit)
         }
     }
 

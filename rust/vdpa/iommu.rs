@@ -54,7 +54,7 @@ use crate::{
     bindings,
     vdpa::{
         lock::LockClass,
-        nospec::index_nospec,
+        nospec::get_nospec,
         types::MapTable, //
     },
 };
@@ -202,12 +202,8 @@ impl Core {
 
     /// The same for a number from outside, beyond which no processor shall guess.
     fn space_from_outside(&self, asid: u32) -> Result<&AddressSpace> {
-        let spaces = self.spaces.len();
-        if asid as usize >= spaces {
-            return Err(EINVAL);
-        }
-        // Not more than it was.
-        self.space(index_nospec(asid as usize, spaces) as u32)
+        let found = get_nospec(&self.spaces, asid as usize);
+        found.map(|space| &**space).ok_or(EINVAL)
     }
 
     /// What a request of vhost-vdpa means. Fails with `EINVAL` for a range that is empty or

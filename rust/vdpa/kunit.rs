@@ -173,6 +173,7 @@ mod name {
 #[kunit_tests(rvdpa_nospec)]
 mod nospec {
     use crate::vdpa::nospec::{
+        get_nospec,
         index_bits_nospec,
         index_nospec, //
     };
@@ -192,6 +193,13 @@ mod nospec {
                 assert_eq!(index_nospec(index, size), 0);
             }
         }
+    }
+
+    #[test]
+    fn an_element_beyond_is_none() {
+        assert_eq!(get_nospec(&[7, 8, 9], 2), Some(&9));
+        assert_eq!(get_nospec(&[7, 8, 9], 3), None);
+        assert_eq!(get_nospec::<u8>(&[], 0), None);
     }
 
     #[test]

@@ -20,6 +20,16 @@ pub(super) fn index_nospec(index: usize, size: usize) -> usize {
     index & index_mask_nospec(index, size)
 }
 
+/// The element of a slice with an index that somebody outside has chosen, if there is one.
+#[inline]
+pub fn get_nospec<T>(of: &[T], index: usize) -> Option<&T> {
+    if index < of.len() {
+        of.get(index_nospec(index, of.len()))
+    } else {
+        None
+    }
+}
+
 /// All ones if `index` is less than `size`, else zero: for the index, and for the check of it.
 #[cfg(CONFIG_X86_64)]
 #[inline(always)]
