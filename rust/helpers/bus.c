@@ -76,10 +76,12 @@ bool rvdpa_ratelimit(void)
 	return __ratelimit(&limit);
 }
 
+#ifndef CONFIG_X86_64
 unsigned long rvdpa_index_mask_nospec(unsigned long index, unsigned long size)
 {
 	return array_index_mask_nospec(index, size);
 }
+#endif
 
 void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg)
 {

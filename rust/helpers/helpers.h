@@ -61,7 +61,9 @@ bool rvdpa_need_resched(void);
 bool rvdpa_cpu_online(u32 cpu);
 u32 rvdpa_cpumask_choose(const struct cpumask *mask);
 bool rvdpa_ratelimit(void);
+#ifndef CONFIG_X86_64
 unsigned long rvdpa_index_mask_nospec(unsigned long index, unsigned long size);
+#endif
 void rvdpa_extack_set(struct netlink_ext_ack *extack, const char *msg);
 int rvdpa_nla_put_u64(struct sk_buff *skb, int attr, u64 value, int pad);
 int rvdpa_nla_put_max_vqp(struct sk_buff *skb, u16 pairs);

@@ -4,7 +4,7 @@
 
 use crate::{
     netdev,
-    netlink::{attribute, Attributes, Bus, Statistics},
+    netlink::{attribute, command, Attributes, Bus, Statistics, MGMTDEV},
     outcome::{Outcome, While},
     sys::{names, read_line, wait_for, write, SOON},
 };
@@ -61,9 +61,20 @@ impl Device {
 
     /// Makes a device with this name and further attributes, and no driver.
     pub fn add_with(name: &str, more: impl FnOnce(Attributes) -> Attributes) -> Outcome<Self> {
+        Self::add_at(MGMTDEV, name, more)
+    }
+
+    /// The same at another management device.
+    pub fn add_at(
+        mgmtdev: &str,
+        name: &str,
+        more: impl FnOnce(Attributes) -> Attributes,
+    ) -> Outcome<Self> {
+        let attributes =
+            Attributes::named(name.as_bytes()).string(attribute::MGMTDEV_DEV_NAME, mgmtdev);
         Bus::new()?
-            .add(more(Attributes::named(name.as_bytes())))
-            .when(format_args!("dev add {name}"))?;
+            .command(command::DEV_NEW, &more(attributes))
+            .when(format_args!("dev add {name} at {mgmtdev}"))?;
         Ok(Self::adopt(name))
     }
 

@@ -104,6 +104,11 @@ impl Attributes {
         self.put(kind, &bytes)
     }
 
+    /// As they are in a message.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The attributes of a device: its name, as the bytes are.
     pub fn named(name: &[u8]) -> Self {
         let mut bytes = name.to_owned();

@@ -6,7 +6,7 @@ use crate::{
     check, check_eq,
     device::{Device, Driver},
     harness::{Context, Test},
-    netlink::{attribute, command, Attributes, Bus, MGMTDEV},
+    netlink::{attribute, command, parse, Attributes, Bus, MGMTDEV},
     outcome::{Outcome, While},
 };
 
@@ -39,46 +39,27 @@ fn kind(attribute: u16) -> Option<Kind> {
 /// Sees that an answer consists of attributes as they are defined, with zeros between them.
 /// Returns how many there are.
 fn look_at(answer: &[u8]) -> Outcome<usize> {
-    let (mut at, mut count) = (0, 0);
-    while at < answer.len() {
-        let rest = &answer[at..];
-        let &[l0, l1, t0, t1] = rest.first_chunk().when("the header of an attribute")?;
-        let len = usize::from(u16::from_ne_bytes([l0, l1]));
-        let attribute = u16::from_ne_bytes([t0, t1]);
-        let value = rest
-            .get(4..len)
-            .when(format_args!("all bytes of attribute {attribute}"))?;
+    let found = parse(answer);
+    let mut same = Attributes::default();
+    for &(attribute, value) in &found {
         match kind(attribute).when(format_args!("a definition of attribute {attribute}"))? {
             Kind::Bytes(wanted) => {
                 check_eq!(value.len(), wanted, "length of attribute {attribute}");
             }
             Kind::Text => {
-                let end = value.iter().position(|&byte| byte == 0);
-                check_eq!(
-                    end.map(|end| end + 1),
-                    Some(value.len()),
-                    "length of attribute {attribute}, a string: {value:?}"
-                );
+                let text = value.strip_suffix(&[0]);
+                let text = text.when(format_args!("the NUL of attribute {attribute}"))?;
                 check!(
-                    value[..value.len() - 1]
-                        .iter()
-                        .all(|byte| (0x20..0x7f).contains(byte)),
+                    text.iter().all(|byte| (0x20..0x7f).contains(byte)),
                     "attribute {attribute}, a string: {value:?}"
                 );
             }
         }
-        let end = len.next_multiple_of(4);
-        let padding = rest
-            .get(len..end)
-            .when(format_args!("the padding of attribute {attribute}"))?;
-        check!(
-            padding.iter().all(|&byte| byte == 0),
-            "behind attribute {attribute}: {padding:?}"
-        );
-        at += end;
-        count += 1;
+        same = same.put(attribute, value);
     }
-    Ok(count)
+    // Zeros between them, and nothing that is no attribute.
+    check_eq!(same.as_bytes(), answer, "the answer, put together again");
+    Ok(found.len())
 }
 
 /// Looks at all that can be asked about a device, and its management device. Returns how many
@@ -123,12 +104,7 @@ fn look_over(context: &mut Context, mgmtdev: &str) -> Outcome {
     let mut all = 0;
     // Names of every length to a word's, so that there is padding of each.
     for name in ["d", "de", "dev", "devi", "devic"] {
-        let of = Attributes::named(name.as_bytes());
-        let of = of.string(attribute::MGMTDEV_DEV_NAME, mgmtdev);
-        Bus::new()?
-            .command(command::DEV_NEW, &of)
-            .when(format_args!("{name} at {mgmtdev}"))?;
-        let device = Device::adopt(name);
+        let device = Device::add_at(mgmtdev, name, |attributes| attributes)?;
         all += ask_all(name, mgmtdev, false).when("before negotiation")?;
         device.bind(Driver::Virtio)?;
         // Down, so that nothing is counted meanwhile.

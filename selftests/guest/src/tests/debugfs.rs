@@ -13,7 +13,7 @@ use crate::{
     device::{Device, Driver, MAC},
     harness::{Context, Test},
     netdev,
-    netlink::{attribute, command, Attributes, Bus},
+    netlink::attribute,
     outcome::{Outcome, While},
     sys::{self, names, read_line, wait_for, SOON},
     vhost::{wait_event, Client},
@@ -70,13 +70,9 @@ fn try_write(path: &Path, bytes: &[u8]) -> Outcome<Option<Errno>> {
 
 /// Makes a port of the first switch, with the kernel's driver.
 fn port_down(name: &str, mac: [u8; 6]) -> Outcome<Device> {
-    let attributes = Attributes::named(name.as_bytes())
-        .string(attribute::MGMTDEV_DEV_NAME, "rvdpasim_switch0")
-        .put(attribute::NET_CFG_MACADDR, &mac);
-    Bus::new()?
-        .command(command::DEV_NEW, &attributes)
-        .when(format_args!("dev add {name}"))?;
-    let device = Device::adopt(name);
+    let device = Device::add_at("rvdpasim_switch0", name, |attributes| {
+        attributes.put(attribute::NET_CFG_MACADDR, &mac)
+    })?;
     device.bind(Driver::Virtio)?;
     Ok(device)
 }

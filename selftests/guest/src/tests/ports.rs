@@ -8,7 +8,6 @@ use crate::{
     frame,
     harness::{Context, Test},
     module, netdev,
-    netlink::{attribute, command, Attributes, Bus},
     outcome::{Outcome, Stop, While},
     packet::Socket,
     tool::{json, try_vdpa},
@@ -38,12 +37,7 @@ const MAX: usize = 256;
 
 /// Makes a device at a management device.
 fn add(name: &str, mgmtdev: &str) -> Outcome<Device> {
-    let attributes =
-        Attributes::named(name.as_bytes()).string(attribute::MGMTDEV_DEV_NAME, mgmtdev);
-    Bus::new()?
-        .command(command::DEV_NEW, &attributes)
-        .when(format_args!("{name} at {mgmtdev}"))?;
-    Ok(Device::adopt(name))
+    Device::add_at(mgmtdev, name, |attributes| attributes)
 }
 
 /// Sees that a device cannot be made. Returns what the user is told.

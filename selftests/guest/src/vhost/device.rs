@@ -5,7 +5,7 @@
 use super::Format;
 use crate::{
     device::{Device, Driver, MAC},
-    netlink::{attribute, command, Attributes, Bus, MGMTDEV},
+    netlink::{attribute, command, parse, Attributes, Bus, MGMTDEV},
     outcome::{Outcome, While},
 };
 use rvdpa_virtio::features::Features;
@@ -13,8 +13,6 @@ use rvdpa_virtio::features::Features;
 /// The first switch.
 pub const SWITCH: &str = "rvdpasim_switch0";
 
-/// `VDPA_CMD_MGMTDEV_GET`
-const MGMTDEV_GET: u8 = 2;
 /// `VDPA_ATTR_DEV_SUPPORTED_FEATURES`
 const SUPPORTED_FEATURES: u16 = 16;
 
@@ -99,23 +97,20 @@ impl<'a> NewDevice<'a> {
 
     /// Makes it, without a driver.
     pub fn add(self) -> Outcome<Device> {
-        let mut attributes = Attributes::named(self.name.as_bytes())
-            .string(attribute::MGMTDEV_DEV_NAME, self.mgmtdev);
         // The bus takes an attribute only with the feature that it is for.
         let has = |feature| self.features.is_none_or(|all| all.contains(feature));
-        if has(Features::NET_MAC) {
-            attributes = attributes.put(attribute::NET_CFG_MACADDR, &self.mac);
-        }
-        if let Some(features) = self.features {
-            attributes = attributes.put(attribute::FEATURES, &features.0.to_ne_bytes());
-        }
-        if let Some(pairs) = self.max_vqp.filter(|_| has(Features::NET_MQ)) {
-            attributes = attributes.put(attribute::NET_CFG_MAX_VQP, &pairs.to_ne_bytes());
-        }
-        Bus::new()?
-            .command(command::DEV_NEW, &attributes)
-            .when(format_args!("dev add {} at {}", self.name, self.mgmtdev))?;
-        Ok(Device::adopt(self.name))
+        Device::add_at(self.mgmtdev, self.name, |mut attributes| {
+            if has(Features::NET_MAC) {
+                attributes = attributes.put(attribute::NET_CFG_MACADDR, &self.mac);
+            }
+            if let Some(features) = self.features {
+                attributes = attributes.put(attribute::FEATURES, &features.0.to_ne_bytes());
+            }
+            if let Some(pairs) = self.max_vqp.filter(|_| has(Features::NET_MQ)) {
+                attributes = attributes.put(attribute::NET_CFG_MAX_VQP, &pairs.to_ne_bytes());
+            }
+            attributes
+        })
     }
 }
 
@@ -123,16 +118,12 @@ impl<'a> NewDevice<'a> {
 pub fn supported(mgmtdev: &str) -> Outcome<Features> {
     let attributes = Attributes::default().string(attribute::MGMTDEV_DEV_NAME, mgmtdev);
     let answer = Bus::new()?
-        .command(MGMTDEV_GET, &attributes)
+        .command(command::MGMTDEV_GET, &attributes)
         .when(format_args!("mgmtdev show {mgmtdev}"))?;
-    let mut rest = &answer[..];
-    while let Some((&[l0, l1, t0, t1], _)) = rest.split_first_chunk::<4>() {
-        let len = usize::from(u16::from_ne_bytes([l0, l1]));
-        if u16::from_ne_bytes([t0, t1]) == SUPPORTED_FEATURES {
-            let bytes = rest.get(4..).and_then(|value| value.first_chunk());
-            return Ok(Features(u64::from_ne_bytes(*bytes.when("eight bytes")?)));
-        }
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    None.when(format_args!("supported features of {mgmtdev}"))
+    let (_, value) = parse(&answer)
+        .into_iter()
+        .find(|&(kind, _)| kind == SUPPORTED_FEATURES)
+        .when(format_args!("supported features of {mgmtdev}"))?;
+    let bytes = value.first_chunk().when("eight bytes")?;
+    Ok(Features(u64::from_ne_bytes(*bytes)))
 }
